@@ -1,0 +1,38 @@
+"""One try of one job, as an action sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.ledger import Job, hold, keep_message, kept_message
+from app.retry import Outcome
+from app.storage import Storage
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A claimed job, and what its action may ask of the ledger."""
+
+    job: Job
+    storage: Storage
+
+    def hold(self) -> None:
+        """Call this right before a side effect; raises `JobLost` when the job is another's now."""
+        hold(self.storage, self.job)
+
+    def kept_message(self) -> tuple[bytes, str] | None:
+        """Return the body and content type that an earlier attempt of this job made, if any."""
+        return kept_message(self.storage, self.job)
+
+    def keep_message(self, *, body: bytes, content_type: str) -> None:
+        """Keep what is about to be sent, for every retry; holds the job as well."""
+        keep_message(self.storage, self.job, body=body, content_type=content_type)
+
+
+class Action(Protocol):
+    """What a job runs. Known failures leave as `AppError`; the worker turns them into outcomes."""
+
+    def run(self, attempt: Attempt) -> Outcome:
+        """Do the job's work, or what is left of it."""
+        ...

@@ -1,0 +1,1 @@
+"""Amplience's APIs, in Amplience's words."""

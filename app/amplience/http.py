@@ -1,0 +1,308 @@
+"""The one seam to Amplience: a call is built, performed and its answer read, each apart.
+
+Only `AmplienceHttp.perform` does I/O; the rest is pure. What `requests` raises, and every status
+that is not a success, leaves here as an error of `app.errors`. This module must not know what the
+calls are for, and it never tries again: waiting is the queue's work.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.util import Retry
+
+from app import __version__
+from app.errors import (
+    AmplienceError,
+    NotFound,
+    RateLimited,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    VersionConflict,
+)
+
+USER_AGENT = f"dc-relay/{__version__}"
+# Connecting: a little over one TCP retransmission. Reading: Content Delivery 2 gives up by itself
+# after 10 s (https://amplience.com/developers/docs/apis/limits), and we want its answer, not ours.
+TIMEOUT = (3.05, 15.0)
+# As many connections as a worker has threads, so that none is opened and thrown away.
+POOL_SIZE = 16
+LONGEST_TEXT = 300
+VERSION_NOT_LATEST = "CONTENT_ITEM_VERSION_NOT_LATEST"
+LONGEST_RETRY_AFTER = 86_400
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to make: `path` starts with a slash and is appended to the base address.
+
+    At most one of `json` and `form` is given. `headers` may hold secrets, so `repr` leaves them
+    and the body out.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    json: Any = field(default=None, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the call is one that HTTP itself calls safe (RFC 9110, section 9.2.1)."""
+        return self.method in ("GET", "HEAD")
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """What came back: `headers` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is one of the 200s."""
+        return 200 <= self.status < 300
+
+
+class AmplienceHttp:
+    """One Amplience host, on kept connections, for all threads of a process.
+
+    Nothing is ever sent to another host: paths are appended to `base_url` and redirects are not
+    followed, so a token cannot leave.
+    """
+
+    def __init__(self, base_url: str, *, timeout: tuple[float, float] = TIMEOUT) -> None:
+        self._base = base_url.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        # One session for all threads is safe because its state is never written after this line:
+        # the connection pool locks for itself, and cookies, the other state, are refused.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = HTTPAdapter(pool_maxsize=POOL_SIZE)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self.host = urlsplit(self._base).netloc.rpartition("@")[2]
+
+    def perform(self, call: Call) -> HttpAnswer:
+        """Send `call` and return the answer, whatever its status.
+
+        Raises Unavailable when there is no answer (`maybe_done` unless the call surely never
+        left, or changes nothing), Refused when the call cannot be sent at all.
+        """
+        try:
+            answer = self._session.request(
+                call.method,
+                self._base + call.path,
+                params=call.query or None,
+                headers={"User-Agent": USER_AGENT, "Accept": "application/json", **call.headers},
+                json=call.json,
+                data=call.form,
+                auth=_leave_as_is,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        # Not chained: the message of such an error quotes the header it dislikes, token and all.
+        except ValueError as problem:
+            raise Refused(
+                f"{self.host}: the call cannot be sent ({type(problem).__name__})"
+            ) from None
+        except (requests.RequestException, HTTPError) as problem:
+            raise Unavailable(
+                f"no answer from {self.host}: {_what_happened(problem)}",
+                maybe_done=not call.changes_nothing and not _never_left(problem),
+            ) from problem
+        return HttpAnswer(
+            status=answer.status_code,
+            headers=CaseInsensitiveDict(answer.headers),
+            body=answer.content,
+        )
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._session.close()
+
+
+def read_json(answer: HttpAnswer, *, call: Call, hide: str = "") -> Any:
+    """The JSON of a successful answer; None for an empty one.
+
+    Raises the error that fits for any other status, and Unavailable when a success carries no
+    JSON (a gateway's page, most often). `hide` is left out of every message.
+    """
+    if not answer.ok:
+        raise error_of(answer, call=call, hide=hide)
+    if not answer.body.strip():
+        return None
+    try:
+        return json.loads(answer.body, parse_constant=_no_such_constant)
+    # RecursionError: lists within lists, thousands deep.
+    except (ValueError, RecursionError):
+        raise Unavailable(
+            f"{call.method} {call.path} answered {answer.status} without valid JSON: "
+            + excerpt(answer.body, hide=hide),
+            status=answer.status,
+            maybe_done=not call.changes_nothing,
+        ) from None
+
+
+def error_of(answer: HttpAnswer, *, call: Call, hide: str = "") -> AmplienceError:
+    """The error that an answer which is no success stands for.
+
+    Amplience advises to build on the class of a status and not on single codes, which change
+    (https://api.amplience.net/v2/content/docs/api/integration-guide.html); so a version conflict
+    is known by its code in the body, and only the 4xx that have one meaning are told apart.
+    """
+    problem = describe(answer.body, hide=hide)
+    message = f"{call.method} {call.path} answered {answer.status}"
+    message += f": {problem.message}" if problem.message else ""
+    given: dict[str, Any] = {"status": answer.status, "code": problem.code}
+    if answer.status == 429:
+        return RateLimited(
+            message, retry_after=retry_after(answer.headers.get("Retry-After")), **given
+        )
+    # 408 is a gateway's "too slow", no verdict on the call.
+    if answer.status >= 500 or answer.status == 408:
+        return Unavailable(
+            message,
+            retry_after=retry_after(answer.headers.get("Retry-After")),
+            maybe_done=not call.changes_nothing,
+            **given,
+        )
+    if answer.status >= 400 and _is_version_conflict(answer.status, problem):
+        return VersionConflict(message, **given)
+    kinds: dict[int, type[AmplienceError]] = {
+        401: Unauthorized,
+        403: Unauthorized,
+        404: NotFound,
+    }
+    return kinds.get(answer.status, Refused)(message, **given)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the body of an error says; both parts may be missing."""
+
+    code: str | None
+    message: str
+
+
+def describe(body: bytes, *, hide: str = "") -> Problem:
+    """Find code and message in an error's body, in any of the forms that Amplience uses.
+
+    `{"errors": [{code, message}]}`, `{"error": {type, message}}`, `{"message"}`, other casings of
+    these, plain text, a gateway's HTML, or nothing.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return Problem(code=None, message=excerpt(body, hide=hide))
+    entries = list(_entries(content))
+    codes = [code for entry in entries if (code := _text(entry, "code", "type", "error"))]
+    texts = [
+        text for entry in entries if (text := _text(entry, "message", "error_description", "error"))
+    ]
+    code = VERSION_NOT_LATEST if VERSION_NOT_LATEST in codes else next(iter(codes), None)
+    message = "; ".join(texts) if texts else body.decode("utf-8", "replace")
+    message = f"{code}: {message}" if code and texts and code not in message else message
+    return Problem(code=code, message=excerpt(message, hide=hide))
+
+
+def excerpt(text: str | bytes, *, hide: str = "") -> str:
+    """The beginning of `text` on one line, without `hide` in it."""
+    plain = text if isinstance(text, str) else text[:4096].decode("utf-8", "replace")
+    plain = plain.replace(hide, "***") if hide else plain
+    return " ".join(plain.split())[:LONGEST_TEXT]
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds to wait, of a `Retry-After` header in either form (RFC 9110, section 10.2.3).
+
+    None where the header is missing or makes no sense; at most a day.
+    """
+    if header is None:
+        return None
+    try:
+        return float(Retry(retry_after_max=LONGEST_RETRY_AFTER).parse_retry_after(header))
+    except (HTTPError, ValueError, OverflowError):
+        return None
+
+
+def _is_version_conflict(status: int, problem: Problem) -> bool:
+    # The status that goes with the code is written nowhere, so any 4xx will do. A 409 alone says
+    # too little: a delivery key that is taken answers 409 as well.
+    if problem.code == VERSION_NOT_LATEST:
+        return True
+    return status == 409 and problem.code is None and "version" in problem.message.lower()
+
+
+def _entries(content: Any) -> Iterator[dict[str, Any]]:
+    """The objects in an error's body that may hold a code or a message, keys in lower case."""
+    if isinstance(content, list):
+        for entry in content:
+            yield from _entries(entry)
+    elif isinstance(content, dict):
+        lowered = {str(key).lower(): value for key, value in content.items()}
+        for key in ("errors", "error", "errorresponse"):
+            if isinstance(lowered.get(key), (list, dict)):
+                yield from _entries(lowered[key])
+        yield lowered
+
+
+def _text(entry: Mapping[str, Any], *names: str) -> str | None:
+    found = (entry.get(name) for name in names)
+    return next((value for value in found if isinstance(value, str) and value), None)
+
+
+def _leave_as_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # Without an `auth`, requests would look into ~/.netrc and put its own Authorization header
+    # in the place of ours.
+    return request
+
+
+def _no_such_constant(name: str) -> Any:
+    # Python reads NaN and Infinity; JSON has neither, and what we pass on must be JSON.
+    raise ValueError(name)
+
+
+def _causes(problem: BaseException) -> Iterator[BaseException]:
+    """The error and what lies behind it: urllib3 keeps the reason, and requests wraps that."""
+    current: object = problem
+    for _ in range(8):
+        if not isinstance(current, BaseException):
+            return
+        yield current
+        current = getattr(current, "reason", None) or next(
+            (part for part in current.args if isinstance(part, BaseException)), None
+        )
+
+
+def _never_left(problem: BaseException) -> bool:
+    """Whether no byte of the request can have reached the peer."""
+    # A refused connection and a name that is not found are ConnectTimeoutErrors to urllib3.
+    before_sending = (ConnectTimeoutError, ssl.SSLCertVerificationError)
+    return any(isinstance(cause, before_sending) for cause in _causes(problem))
+
+
+def _what_happened(problem: BaseException) -> str:
+    """A few words on why there was no answer, without addresses or headers."""
+    causes = list(_causes(problem))
+    if any(isinstance(cause, requests.Timeout) for cause in causes):
+        return "timed out"
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return "TLS failed"
+    if any(isinstance(cause, NewConnectionError) for cause in causes):
+        return "could not connect"
+    return f"connection broke ({type(causes[-1]).__name__})"

@@ -1,0 +1,42 @@
+"""Settings: what the operator asked for, as frozen values, read once at start.
+
+`load_settings` is the only door: it takes the environment and the TOML file, reports every fault at
+once, and returns `Settings`. Nothing else in the service reads the environment. This room must not
+connect to anything.
+"""
+
+from app.config.loader import load_settings
+from app.config.settings import (
+    AmplienceHosts,
+    ClientCredentials,
+    Condition,
+    Delivery,
+    Destination,
+    ForwardSpec,
+    Hub,
+    LocalizeSpec,
+    PersonalAccessToken,
+    RetrySchedule,
+    Rule,
+    Settings,
+    UnpublishSpec,
+    Where,
+)
+
+__all__ = [
+    "AmplienceHosts",
+    "ClientCredentials",
+    "Condition",
+    "Delivery",
+    "Destination",
+    "ForwardSpec",
+    "Hub",
+    "LocalizeSpec",
+    "PersonalAccessToken",
+    "RetrySchedule",
+    "Rule",
+    "Settings",
+    "UnpublishSpec",
+    "Where",
+    "load_settings",
+]

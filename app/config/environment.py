@@ -1,0 +1,199 @@
+"""The environment's half of the configuration: enough for one hub, one localize and one forward.
+
+Every variable that the service reads is a field of `EnvironmentSchema`. This module must not know
+the TOML file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
+
+from app.config.fields import (
+    DatabaseUrl,
+    HttpUrl,
+    HubName,
+    Locale,
+    SigningSecret,
+    Text,
+    TextList,
+    locale_list_fault,
+)
+from app.config.findings import Finding, flatten
+from app.config.hosts import delivery_url
+from app.config.settings import (
+    ClientCredentials,
+    Delivery,
+    DeliverySource,
+    Destination,
+    ForwardSpec,
+    Hub,
+    LocalizeSpec,
+    PersonalAccessToken,
+    Rule,
+)
+from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED
+
+HUB_KEY = "main"
+DESTINATION_NAME = "default"
+LOCALIZE_RULE = "localize"
+FORWARD_RULE = "forward"
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _whole(longest: int) -> fields.Integer:
+    error = f"This number is out of range.\nWrite a whole number from 1 to {longest}."
+    return fields.Integer(validate=validate.Range(min=1, max=longest, error=error))
+
+
+class EnvironmentSchema(Schema):
+    """Every variable, named as in the environment."""
+
+    class Meta:
+        """The environment holds much that is not ours."""
+
+        unknown = EXCLUDE
+
+    RELAY_CONFIG = Text()
+    DATABASE_URL = DatabaseUrl()
+    WEBHOOK_SECRET = TextList(Text(), commas=True)
+    AMPLIENCE_CLIENT_ID = Text()
+    AMPLIENCE_CLIENT_SECRET = Text()
+    AMPLIENCE_PERSONAL_ACCESS_TOKEN = Text()
+    AMPLIENCE_HUB_ID = Text()
+    AMPLIENCE_HUB_NAME = HubName()
+    AMPLIENCE_FRESH_API_KEY = Text()
+    AMPLIENCE_AUTH_URL = HttpUrl(base=True)
+    AMPLIENCE_API_URL = HttpUrl(base=True)
+    AMPLIENCE_DELIVERY_URL = HttpUrl(base=True)
+    LOCALIZE_LOCALES = TextList(Locale(any_locale=True), commas=True)
+    LOCALIZE_SOURCE_LOCALE = Locale()
+    FORWARD_URL = HttpUrl()
+    FORWARD_SIGNING_SECRET = TextList(SigningSecret(), commas=True)
+    FORWARD_ALLOW_PRIVATE = fields.Boolean(
+        error_messages={"invalid": "This is neither yes nor no.\nWrite 1 or 0."}
+    )
+    ADMIN_TOKEN = Text()
+    SENTRY_DSN = HttpUrl()
+    SENTRY_ENVIRONMENT = Text()
+    LOG_LEVEL = Text(
+        pre_load=str.upper,
+        validate=validate.OneOf(
+            _LOG_LEVELS, error=f"There is no such level.\nWrite one of {', '.join(_LOG_LEVELS)}."
+        ),
+    )
+    LOG_FORMAT = Text(
+        validate=validate.OneOf(
+            ("json", "console"), error="There is no such format.\nWrite json or console."
+        )
+    )
+    PORT = _whole(65_535)
+    WEB_CONCURRENCY = _whole(1_000)
+    WORKER_THREADS = _whole(1_000)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _pairs(self, loaded: dict[str, Any], original: Mapping[str, str], **_: Any) -> None:
+        faults: dict[str, list[str]] = {}
+        if "AMPLIENCE_PERSONAL_ACCESS_TOKEN" not in original:
+            pair = ("AMPLIENCE_CLIENT_ID", "AMPLIENCE_CLIENT_SECRET")
+            for name, other in (pair, pair[::-1]):
+                if other in original and name not in original:
+                    faults[name] = [f"{other} is set and this is not.\nSet both."]
+        if "LOCALIZE_LOCALES" in original and "LOCALIZE_SOURCE_LOCALE" not in original:
+            faults["LOCALIZE_SOURCE_LOCALE"] = [
+                "LOCALIZE_LOCALES is set and this is not.\n"
+                "Set the locale of the items that are to be localized, such as en-GB."
+            ]
+        if fault := locale_list_fault(
+            loaded.get("LOCALIZE_LOCALES", ()), source=loaded.get("LOCALIZE_SOURCE_LOCALE")
+        ):
+            faults["LOCALIZE_LOCALES"] = [fault]
+        if faults:
+            raise ValidationError(faults)
+
+
+ENVIRONMENT_VARIABLES = tuple(EnvironmentSchema().fields)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the environment says: the values that could be read, and what was wrong."""
+
+    values: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+    def hub(self) -> Hub | None:
+        """The hub that the variables describe, or None without a webhook secret."""
+        if "WEBHOOK_SECRET" not in self.values:
+            return None
+        return Hub(
+            key=HUB_KEY,
+            webhook_secrets=self.values["WEBHOOK_SECRET"],
+            id=self.values.get("AMPLIENCE_HUB_ID"),
+            name=self.values.get("AMPLIENCE_HUB_NAME"),
+            credentials=self._credentials(),
+            delivery=self._delivery(),
+        )
+
+    def _credentials(self) -> ClientCredentials | PersonalAccessToken | None:
+        token = self.values.get("AMPLIENCE_PERSONAL_ACCESS_TOKEN")
+        if token:
+            return PersonalAccessToken(token)
+        client_id = self.values.get("AMPLIENCE_CLIENT_ID")
+        client_secret = self.values.get("AMPLIENCE_CLIENT_SECRET")
+        if client_id and client_secret:
+            return ClientCredentials(client_id, client_secret)
+        return None
+
+    def _delivery(self) -> Delivery | None:
+        api_key = self.values.get("AMPLIENCE_FRESH_API_KEY")
+        source: DeliverySource = "fresh" if api_key else "cdn"
+        url = self.values.get("AMPLIENCE_DELIVERY_URL") or delivery_url(
+            source, hub_name=self.values.get("AMPLIENCE_HUB_NAME")
+        )
+        return Delivery(source, url, api_key) if url else None
+
+    def rules(self) -> dict[str, Rule]:
+        """The rules that the variables make, each under the variable that asks for it."""
+        rules = {}
+        locales = self.values.get("LOCALIZE_LOCALES")
+        source = self.values.get("LOCALIZE_SOURCE_LOCALE")
+        if locales and source:
+            localize = LocalizeSpec(source_locale=source, locales=locales)
+            rules["LOCALIZE_LOCALES"] = Rule(LOCALIZE_RULE, (CONTENT_ITEM_CREATED,), localize)
+        if "FORWARD_URL" in self.values:
+            forward = ForwardSpec(to=(DESTINATION_NAME,))
+            rules["FORWARD_URL"] = Rule(FORWARD_RULE, (SNAPSHOT_PUBLISHED,), forward)
+        return rules
+
+    def destinations(self) -> tuple[Destination, ...]:
+        """The destination that the variables make, if they do."""
+        if "FORWARD_URL" not in self.values:
+            return ()
+        return (
+            Destination(
+                DESTINATION_NAME,
+                self.values["FORWARD_URL"],
+                signing_secrets=self.values.get("FORWARD_SIGNING_SECRET", ()),
+                allow_private=self.values.get("FORWARD_ALLOW_PRIVATE", False),
+            ),
+        )
+
+
+def without_blanks(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are set: one that is empty counts as not there, as with `docker -e X=`."""
+    return {name: value.strip() for name, value in environ.items() if value.strip()}
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """Check the variables of `environ`, which holds no blank ones."""
+    try:
+        return Environment(EnvironmentSchema().load(environ), ())
+    except ValidationError as error:
+        found = tuple(Finding(path, text, in_file=False) for path, text in flatten(error.messages))
+        valid = error.valid_data if isinstance(error.valid_data, dict) else {}
+        return Environment(valid, found)

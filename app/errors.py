@@ -1,0 +1,156 @@
+"""Every failure has a name here, and the name says whose fault it is.
+
+The bottom floor: it must know nothing of the rest of the service. `transient` says whether the
+same call may succeed later by itself; the worker's retry decision reads nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class AppError(Exception):
+    """The service failed in a way that it knows."""
+
+    transient = False
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One fault of the configuration: where it is, what is wrong, what to write instead."""
+
+    place: str
+    message: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" + (f" {self.advice}" if self.advice else "")
+
+
+class ConfigError(AppError):
+    """The configuration cannot be used; `problems` lists every fault that was found."""
+
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class WebhookRejected(AppError):
+    """A webhook that is not accepted: `status` is the answer, `reason` the stable slug.
+
+    The slug is also the log field and the metric label, so it comes from code, never from input.
+    `fields` names what is wrong inside a payload: place to messages.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        reason: str,
+        detail: str,
+        fields: dict[str, list[str]] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+        self.fields = fields
+
+
+class AmplienceError(AppError):
+    """Amplience refused or did not answer.
+
+    `status` is None when there was no answer. `code` is Amplience's own error code where the body
+    carried one. `maybe_done` is true when the call may have been carried out all the same (no
+    answer, or a 5xx): a write must then not be repeated before reading the state again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        maybe_done: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.maybe_done = maybe_done
+
+
+class Unauthorized(AmplienceError):
+    """Amplience does not accept our credentials or permission (400 at /oauth/token, 401, 403)."""
+
+
+class NotFound(AmplienceError):
+    """Amplience has no such thing, or not yet."""
+
+
+class VersionConflict(AmplienceError):
+    """Somebody saved the content item meanwhile: read it again and use its version."""
+
+
+class Refused(AmplienceError):
+    """Amplience understood the call and will not do it (another 4xx)."""
+
+
+class RateLimited(AmplienceError):
+    """Too many calls (429); `retry_after` in seconds where Amplience gave one."""
+
+    transient = True
+
+
+class Unavailable(AmplienceError):
+    """No answer, or a 5xx."""
+
+    transient = True
+
+
+class DestinationError(AppError):
+    """A destination did not take what it was sent. `status` is None when there was no answer."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        destination: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        answer: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.destination = destination
+        self.status = status
+        self.retry_after = retry_after
+        self.answer = answer
+
+
+class DestinationRefused(DestinationError):
+    """The destination will not take it, now or later."""
+
+
+class DestinationGone(DestinationRefused):
+    """The destination answered 410: it wants nothing more (Standard Webhooks)."""
+
+
+class DestinationUnavailable(DestinationError):
+    """No answer, 408, 425, 429 or 5xx: later it may."""
+
+    transient = True
+
+
+class StorageUnavailable(AppError):
+    """The database did not take or give what was asked: gone, full, locked or too slow."""
+
+    transient = True
+
+
+class SchemaMismatch(AppError):
+    """The database's schema is not the one this code knows; the message says what to run."""
+
+
+class JobLost(AppError):
+    """This worker no longer owns the job: its lease ran out and another may have taken it."""

@@ -1,0 +1,125 @@
+"""The values that travel through the house: frozen, without behaviour that reaches outside.
+
+A webhook event is one message from Amplience. This module must not know how it was received or
+where it is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+CONTENT_ITEM_CREATED = "dynamic-content.content-item.created"
+CONTENT_ITEM_UPDATED = "dynamic-content.content-item.updated"
+CONTENT_ITEM_ASSIGNED = "dynamic-content.content-item.assigned"
+CONTENT_ITEM_WORKFLOW_UPDATED = "dynamic-content.content-item.workflow.updated"
+EDITION_SCHEDULED = "dynamic-content.edition.scheduled"
+EDITION_UNSCHEDULED = "dynamic-content.edition.unscheduled"
+EDITION_PUBLISHED = "dynamic-content.edition.published"
+SNAPSHOT_PUBLISHED = "dynamic-content.snapshot.published"
+
+# Not an enum: a name that Amplience adds tomorrow must be stored, not refused.
+KNOWN_EVENT_NAMES = frozenset(
+    {
+        CONTENT_ITEM_CREATED,
+        CONTENT_ITEM_UPDATED,
+        CONTENT_ITEM_ASSIGNED,
+        CONTENT_ITEM_WORKFLOW_UPDATED,
+        EDITION_SCHEDULED,
+        EDITION_UNSCHEDULED,
+        EDITION_PUBLISHED,
+        SNAPSHOT_PUBLISHED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class WebhookEvent:
+    """One message from Amplience, checked, with the few fields that rules and jobs read.
+
+    `item_id` is the content item that the event is about: `payload.id`, or
+    `payload.rootContentItem.id` for a snapshot; for an edition it is None. `snapshot_id` and
+    `snapshot_created` are set for a snapshot only. All of the rest may be missing, because
+    Amplience documents no more than the ids
+    (https://amplience.com/developers/docs/integrations/webhooks/payloads/).
+    """
+
+    hub: str
+    id: str
+    name: str
+    payload: Mapping[str, Any]
+    body: bytes
+    item_id: str | None = None
+    request_id: str | None = None
+    sequence_id: int | None = None
+    resource: str | None = None
+    snapshot_id: str | None = None
+    snapshot_created: datetime | None = None
+    schema: str | None = None
+    label: str | None = None
+    locale: str | None = None
+    status: str | None = None
+    repository_id: str | None = None
+    last_modified: datetime | None = None
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """The message as a plain structure, for JSONPath conditions (they start at `$.payload`)."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "requestId": self.request_id,
+            "sequenceId": self.sequence_id,
+            "resource": self.resource,
+            "payload": self.payload,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of name and payload.
+
+        Two messages with one id are the same event if this is equal; `sequenceId` and `requestId`
+        stay out, because nobody knows what a repeat carries.
+        """
+        canonical = json.dumps([self.name, self.payload], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class ContentItem:
+    """A content item as the Management API describes it; what may be missing is None.
+
+    `extra` holds the whole answer, for what only one action needs.
+    """
+
+    id: str
+    version: int
+    label: str | None = None
+    locale: str | None = None
+    status: str | None = None
+    repository_id: str | None = None
+    schema: str | None = None
+    delivery_key: str | None = None
+    publishing_status: str | None = None
+    last_modified: datetime | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def instant(milliseconds: int) -> datetime:
+    """The aware UTC datetime of a count of milliseconds since 1970, as the ledger keeps time."""
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970 of an aware datetime."""
+    return round(moment.timestamp() * 1000)
+
+
+def isoformat(moment: datetime) -> str:
+    """`2025-03-03T11:00:00.000Z`: the form that Amplience writes its dates in."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

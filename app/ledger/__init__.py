@@ -1,0 +1,34 @@
+"""The ledger: every webhook event, the jobs it asked for, and each attempt, in the database.
+
+The verbs of a job are here, each one statement or one transaction: accept, claim, beat, hold,
+finish, release, take over. This room must not know what a job does.
+"""
+
+from app.ledger.accepting import Accepted, accept
+from app.ledger.claiming import Job, claim, due_times, waiting_lanes
+from app.ledger.grouping import GroupCommit
+from app.ledger.messages import keep_message, kept_message
+from app.ledger.reading import Counts, Readiness, counts, readiness
+from app.ledger.working import beat, finish, hold, release, retire, take_over
+
+__all__ = [
+    "Accepted",
+    "Counts",
+    "GroupCommit",
+    "Job",
+    "Readiness",
+    "accept",
+    "beat",
+    "claim",
+    "counts",
+    "due_times",
+    "finish",
+    "hold",
+    "keep_message",
+    "kept_message",
+    "readiness",
+    "release",
+    "retire",
+    "take_over",
+    "waiting_lanes",
+]

@@ -1,0 +1,177 @@
+"""The verb *claim*: which waiting jobs a worker takes, and what it is told about them.
+
+A claim is one statement that passes over rows which another worker holds; time is the database's
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.events import instant
+from app.storage import Storage
+from app.storage.tables import jobs, now_ms, webhook_events
+
+# Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
+LEASE_MS = 10_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One claimed job with what its action needs to know of the event.
+
+    `attempt` is the number of this try, counted in the ledger before anything is done. `failures`
+    counts earlier failed tries. `progress` is what an earlier attempt left.
+    """
+
+    id: int
+    owner: str
+    attempt: int
+    failures: int
+    hub: str
+    rule: str
+    action: str
+    target: str
+    lane: str
+    key: str
+    version: int
+    args: Mapping[str, Any]
+    progress: Mapping[str, Any]
+    created_at: datetime
+    event_id: str
+    event_name: str
+    request_id: str | None
+    item_id: str | None
+    snapshot_id: str | None
+    snapshot_created: datetime | None
+    schema: str | None
+    label: str | None
+    locale: str | None
+    received_at: datetime
+
+
+def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, int]]:
+    """Return the clock, and for each lane that has waiting jobs when its first one is due (ms)."""
+    if not lanes:
+        return 0, {}
+    firsts = [
+        select(jobs.c.run_at)
+        .where(jobs.c.state == "waiting", jobs.c.lane == lane)
+        .order_by(jobs.c.run_at)
+        .limit(1)
+        .scalar_subquery()
+        for lane in lanes
+    ]
+    with storage.read() as connection:
+        row = connection.execute(select(now_ms(), *firsts)).one()
+    now, *times = row
+    return now, {lane: due for lane, due in zip(lanes, times, strict=True) if due is not None}
+
+
+def waiting_lanes(storage: Storage) -> set[str]:
+    """Find the lanes that have waiting jobs, also those that no rule fills any more."""
+    with storage.read() as connection:
+        statement = select(jobs.c.lane).where(jobs.c.state == "waiting").distinct()
+        return set(connection.execute(statement).scalars())
+
+
+def claim(storage: Storage, *, owner: str, wanted: Mapping[str, int]) -> list[Job]:
+    """Take due jobs: at most `wanted[lane]` of each lane; the claim counts as an attempt's start.
+
+    Of one key only the oldest waiting job is taken, and none while another one runs. May return
+    fewer than there are when another worker claims at the same moment.
+    """
+    try:
+        with storage.write() as connection:
+            taken = [
+                identifier
+                for lane, count in wanted.items()
+                for identifier in _claim_lane(connection, owner, lane, count)
+            ]
+            return _load(connection, taken) if taken else []
+    except IntegrityError:
+        # The unique index on running keys refused: somebody was first. They are due still.
+        return []
+
+
+def _claim_lane(connection: Connection, owner: str, lane: str, count: int) -> Sequence[int]:
+    other = jobs.alias("other")
+    ahead = exists().where(
+        other.c.key == jobs.c.key,
+        other.c.state.in_(("waiting", "running")),
+        (other.c.id < jobs.c.id) | (other.c.state == "running"),
+    )
+    due = (
+        select(jobs.c.id)
+        .where(jobs.c.state == "waiting", jobs.c.lane == lane, jobs.c.run_at <= now_ms(), ~ahead)
+        .order_by(jobs.c.run_at, jobs.c.id)
+        .limit(count)
+        .with_for_update(skip_locked=True)
+    )
+    return _take(connection, due, owner)
+
+
+def _take(connection: Connection, due: Select[tuple[int]], owner: str) -> Sequence[int]:
+    return (
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(due))
+            .values(
+                state="running",
+                owner=owner,
+                attempts=jobs.c.attempts + 1,
+                started_at=now_ms(),
+                lease_until=now_ms() + literal(LEASE_MS),
+            )
+            .returning(jobs.c.id)
+        )
+        .scalars()
+        .all()
+    )
+
+
+def _load(connection: Connection, identifiers: Sequence[int]) -> list[Job]:
+    rows = connection.execute(
+        select(jobs, webhook_events)
+        .join(webhook_events, jobs.c.event == webhook_events.c.id)
+        .where(jobs.c.id.in_(identifiers))
+        .order_by(jobs.c.run_at, jobs.c.id)
+    ).mappings()
+    return [_job(row) for row in rows]
+
+
+def _job(row: Mapping[Any, Any]) -> Job:
+    job, event = jobs.c, webhook_events.c
+    created = row[event.snapshot_created]
+    return Job(
+        id=row[job.id],
+        owner=row[job.owner],
+        attempt=row[job.attempts],
+        failures=row[job.failures],
+        hub=row[job.hub],
+        rule=row[job.rule],
+        action=row[job.action],
+        target=row[job.target],
+        lane=row[job.lane],
+        key=row[job.key],
+        version=row[job.version],
+        args=row[job.args],
+        progress=row[job.progress] or {},
+        created_at=instant(row[job.created_at]),
+        event_id=row[event.event_id],
+        event_name=row[event.name],
+        request_id=row[event.request_id],
+        item_id=row[event.item_id],
+        snapshot_id=row[event.snapshot_id],
+        snapshot_created=None if created is None else instant(created),
+        schema=row[event.schema],
+        label=row[event.label],
+        locale=row[event.locale],
+        received_at=instant(row[event.received_at]),
+    )

@@ -1,0 +1,133 @@
+"""Given the outcome of an attempt: what becomes of the job, and when it is tried again.
+
+Pure: no clock, no database, no randomness of its own. The worker obeys what is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from app.config import RetrySchedule
+
+# A peer may ask for more patience than our schedule, but not for ever: one day is the longest wait
+# that still lets a job end while somebody remembers it.
+LONGEST_RETRY_AFTER = 86_400.0
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """The job is done. `detail` is kept with the attempt, for the operator."""
+
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """There is nothing to do, and `reason` (a slug) says why."""
+
+    reason: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LookAgain:
+    """Nothing failed; the world needs time. `after` in seconds; counts as no failure.
+
+    `progress` replaces what the job remembers between its attempts. The action must set its own
+    end: the ledger sets none.
+    """
+
+    reason: str
+    after: float
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The attempt failed. `transient`: the same may work later, `retry_after` seconds at least."""
+
+    reason: str
+    message: str
+    transient: bool
+    retry_after: float | None = None
+    progress: Mapping[str, Any] | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome = Succeeded | Skipped | LookAgain | Failed
+JobState = Literal["waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the ledger is to write: the job's next state, and for `waiting` the delay in seconds.
+
+    `failures` is the new count of failed tries; `progress` of None keeps what is there.
+    """
+
+    state: JobState
+    outcome: str
+    reason: str | None = None
+    message: str | None = None
+    delay: float = 0.0
+    failures: int = 0
+    progress: Mapping[str, Any] | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def decide(
+    outcome: Outcome, *, failures: int, schedule: RetrySchedule, spread: Callable[[], float]
+) -> Decision:
+    """Turn the outcome of an attempt into what becomes of its job.
+
+    `failures` counts the failed tries before this one; `spread` gives a number from -1 to 1 that
+    the schedule's jitter is multiplied with.
+    """
+    match outcome:
+        case Succeeded(detail=detail):
+            return Decision("succeeded", "succeeded", failures=failures, detail=detail)
+        case Skipped(reason=reason, detail=detail):
+            return Decision("skipped", "skipped", reason, failures=failures, detail=detail)
+        case LookAgain():
+            return Decision(
+                "waiting",
+                "look-again",
+                outcome.reason,
+                delay=outcome.after,
+                failures=failures,
+                progress=outcome.progress,
+                detail=outcome.detail,
+            )
+        case Failed():
+            return _after_failure(outcome, failures=failures, schedule=schedule, spread=spread)
+
+
+def _after_failure(
+    outcome: Failed, *, failures: int, schedule: RetrySchedule, spread: Callable[[], float]
+) -> Decision:
+    if not outcome.transient or failures >= len(schedule.delays):
+        return Decision(
+            "dead",
+            "failed",
+            outcome.reason,
+            outcome.message,
+            failures=failures + 1,
+            progress=outcome.progress,
+            detail=outcome.detail,
+        )
+    delay = schedule.delays[failures] * (1 + schedule.jitter * spread())
+    if outcome.retry_after is not None:
+        delay = max(delay, min(outcome.retry_after, LONGEST_RETRY_AFTER))
+    return Decision(
+        "waiting",
+        "retry",
+        outcome.reason,
+        outcome.message,
+        delay=delay,
+        failures=failures + 1,
+        progress=outcome.progress,
+        detail=outcome.detail,
+    )

@@ -1,0 +1,211 @@
+"""Given an event: which jobs it asks for, with what arguments, and why not the others.
+
+Pure. It returns plans and does nothing with them. It must not look anywhere but at the event: what
+the content item is by now is the action's question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, Literal
+
+import jsonpath_rfc9535 as jsonpath
+
+from app.config import Condition, ForwardSpec, LocalizeSpec, Rule, UnpublishSpec
+from app.events import WebhookEvent, milliseconds
+
+ActionName = Literal["localize", "forward", "unpublish"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One rule applied to one event for one target: what becomes a job.
+
+    `target` is the destination's name for a forward, else the hub's key. `key` names the thing
+    that only one running job at a time may touch (an item's variants; an item at a destination).
+    `lane` groups the jobs that wait for the same outside service, so that a slow one holds up no
+    other. `version` orders the jobs of one key by when the content changed (milliseconds since
+    1970), not by when we heard of it. `args` is what the action needs, as plain JSON: a job keeps
+    it, so that a change of the rules does not change work that was already asked for.
+    """
+
+    rule: str
+    action: ActionName
+    target: str
+    lane: str
+    key: str
+    version: int
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Whether a rule matched an event, and if not, which of its conditions failed first.
+
+    `condition` is the condition in words, `found` what the event has in its place: None for a
+    missing value, a list of values for a JSONPath.
+    """
+
+    rule: str
+    matched: bool
+    condition: str | None = None
+    found: Any = None
+
+
+def match(event: WebhookEvent, rules: Sequence[Rule]) -> list[Plan]:
+    """The plans of every rule that wants the event, in the order of the rules.
+
+    Two rules may ask for the same work; both plans are kept, and the ledger lets one key run at a
+    time. A `version` of 0 means that the event does not say when the content changed.
+    """
+    return [
+        plan
+        for rule in rules
+        if _first_failure(event, rule) is None
+        for plan in _plans(event, rule)
+    ]
+
+
+def explain(event: WebhookEvent, rules: Sequence[Rule]) -> list[Explanation]:
+    """Why each rule does or does not want the event, in the order of the rules."""
+    return [
+        _first_failure(event, rule) or Explanation(rule=rule.name, matched=True) for rule in rules
+    ]
+
+
+def _first_failure(event: WebhookEvent, rule: Rule) -> Explanation | None:
+    condition, found = _first_unmet(event, rule)
+    if condition is None:
+        return None
+    return Explanation(rule=rule.name, matched=False, condition=condition, found=found)
+
+
+def _first_unmet(event: WebhookEvent, rule: Rule) -> tuple[str | None, Any]:
+    if rule.hub is not None and rule.hub != event.hub:
+        return f"hub is {rule.hub}", event.hub
+    if event.name not in rule.events:
+        return f"name is one of {', '.join(rule.events)}", event.name
+    if event.item_id is None:
+        return "the event names a content item", None
+    for name, value in _simple_values(event).items():
+        globs: tuple[str, ...] = getattr(rule.where, name)
+        if globs and not _fits(value, globs):
+            return f"where.{name} is {' or '.join(globs)}", value
+    for condition in rule.match:
+        holds, found = _test(event, condition)
+        if not holds:
+            return _in_words(condition), found
+    return None, None
+
+
+def _fits(value: str | None, globs: tuple[str, ...]) -> bool:
+    """A missing value fits nothing, not even `*`: a rule that names a locale wants one there."""
+    return value is not None and any(fnmatchcase(value, glob) for glob in globs)
+
+
+def _simple_values(event: WebhookEvent) -> dict[str, str | None]:
+    return {
+        "schema": event.schema,
+        "repository": event.repository_id,
+        "locale": event.locale,
+        "label": event.label,
+        "status": event.status,
+    }
+
+
+@lru_cache(maxsize=256)
+def _compiled(path: str) -> jsonpath.JSONPathQuery:
+    return jsonpath.compile(path)
+
+
+def _test(event: WebhookEvent, condition: Condition) -> tuple[bool, Any]:
+    """Whether the condition holds, and the values found."""
+    try:
+        found = _compiled(condition.path).find(event.envelope).values()
+    except jsonpath.JSONPathError as error:
+        # A query that cannot be answered holds for no event; `not_in` must not turn it into a yes.
+        return False, f"JSONPath: {error}"
+    any_wanted = any(_equal(value, wanted) for value in found for wanted in condition.values)
+    match condition.test:
+        case "equal" | "in":
+            return any_wanted, found
+        case "not_in":
+            return not any_wanted, found
+        case "exists":
+            return bool(found) in condition.values, found
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Equality as JSON has it: for Python, true is 1."""
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+
+
+def _in_words(condition: Condition) -> str:
+    return f"{condition.path} {condition.test} {', '.join(map(repr, condition.values))}"
+
+
+def _plans(event: WebhookEvent, rule: Rule) -> list[Plan]:
+    match rule.action:
+        case LocalizeSpec() as spec:
+            return [_localize(event, rule, spec)]
+        case ForwardSpec() as spec:
+            # A destination that is named twice is still one place.
+            return [_forward(event, rule, spec, target=name) for name in dict.fromkeys(spec.to)]
+        case UnpublishSpec() as spec:
+            return [_unpublish(event, rule, spec)]
+
+
+def _localize(event: WebhookEvent, rule: Rule, spec: LocalizeSpec) -> Plan:
+    return Plan(
+        rule=rule.name,
+        action="localize",
+        target=event.hub,
+        lane=f"localize:{event.hub}",
+        key=f"localize:{event.hub}:{event.item_id}",
+        version=_version(event),
+        args={
+            "item_id": event.item_id,
+            "source_locale": spec.source_locale,
+            "locales": list(spec.locales),
+            "set_missing_locale": spec.set_missing_locale,
+            "replicate_folder_structure": spec.replicate_folder_structure,
+        },
+    )
+
+
+def _forward(event: WebhookEvent, rule: Rule, spec: ForwardSpec, *, target: str) -> Plan:
+    return Plan(
+        rule=rule.name,
+        action="forward",
+        target=target,
+        lane=f"forward:{target}",
+        key=f"forward:{target}:{event.hub}:{event.item_id}",
+        version=_version(event),
+        args={
+            "item_id": event.item_id,
+            "snapshot_id": event.snapshot_id,
+            "depth": spec.depth,
+            "format": spec.format,
+            "locale": spec.locale,
+        },
+    )
+
+
+def _unpublish(event: WebhookEvent, rule: Rule, spec: UnpublishSpec) -> Plan:
+    return Plan(
+        rule=rule.name,
+        action="unpublish",
+        target=event.hub,
+        lane=f"unpublish:{event.hub}",
+        key=f"unpublish:{event.hub}:{event.item_id}",
+        version=_version(event),
+        args={"item_id": event.item_id, "to": list(dict.fromkeys(spec.to))},
+    )
+
+
+def _version(event: WebhookEvent) -> int:
+    changed = event.snapshot_created or event.last_modified
+    return milliseconds(changed) if changed else 0

@@ -1,0 +1,98 @@
+"""The marshmallow fields of a webhook: strict where a job needs the value, tolerant elsewhere.
+
+Amplience documents little more than the ids of a payload, so a tolerant field never fails: what is
+missing, null or of another type is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
+
+LONGEST_IDENTIFIER = 200
+LONGEST_TEXT = 1000
+# What a 64-bit column of either database holds.
+_LARGEST_INTEGER = 2**63 - 1
+
+
+class Identifier(fields.Field[str]):
+    """A required name or id: 1 to 200 printable characters, so no NUL and no lone surrogate."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> str:
+        del attr, data
+        if isinstance(value, str) and 0 < len(value) <= LONGEST_IDENTIFIER and _readable(value):
+            return value
+        raise ValidationError(
+            f"Must be a string of 1 to {LONGEST_IDENTIFIER} printable characters."
+        )
+
+
+def _readable(text: str) -> bool:
+    return text.isprintable() and not text.isspace()
+
+
+class _Tolerant(fields.Field[Any]):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_none=True, load_default=None, **kwargs)
+
+
+class Text(_Tolerant):
+    """A string that every database takes: no NUL, no lone surrogate, `longest` characters."""
+
+    def __init__(self, *, longest: int = LONGEST_TEXT, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longest = longest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> str | None:
+        del attr, data
+        if not isinstance(value, str):
+            return None
+        # PostgreSQL refuses NUL in text, and no driver can encode a surrogate without its pair.
+        kept = value.replace("\0", "")[: self.longest]
+        return kept.encode("utf-8", "replace").decode("utf-8")
+
+
+class Integer(_Tolerant):
+    """A whole number of at most 64 bits; true and false are none."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> int | None:
+        del attr, data
+        if isinstance(value, bool) or not isinstance(value, int):
+            return None
+        return value if abs(value) <= _LARGEST_INTEGER else None
+
+
+class Moment(_Tolerant):
+    """An ISO 8601 date as an aware datetime in UTC; one without an offset is taken as UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> datetime | None:
+        del attr, data
+        if not isinstance(value, str):
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (
+            ValueError,
+            OverflowError,
+        ):  # OverflowError: the offset leads out of years 1 to 9999
+            return None
+
+
+class Part(_Tolerant):
+    """An object read with a schema of tolerant fields only; anything else is an empty one."""
+
+    def __init__(self, schema: type[Schema], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.schema_class = schema
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **_: Any
+    ) -> Mapping[str, Any] | None:
+        del attr, data
+        if not isinstance(value, Mapping):
+            return None
+        return dict(self.schema_class().load(value))

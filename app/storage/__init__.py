@@ -1,0 +1,10 @@
+"""The database: engine, transactions, tables. One code path for SQLite and PostgreSQL.
+
+This room knows how to open, lock and read the clock of the database, and must not know what a job
+is for.
+"""
+
+from app.storage.engine import Storage, WriteLock
+from app.storage.schema import check_schema, upgrade_schema
+
+__all__ = ["Storage", "WriteLock", "check_schema", "upgrade_schema"]

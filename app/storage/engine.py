@@ -1,0 +1,194 @@
+"""Opens the database and hands out transactions.
+
+SQLite runs with WAL and `synchronous=FULL`: a commit that was answered survives a power cut. Its
+own waiting for the write lock is a sleep with growing pauses and therefore unfair between
+processes; an advisory lock on a file beside the database, taken before each write transaction,
+keeps the tail short. PostgreSQL needs none of this.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.errors import StorageUnavailable
+
+_LOCK_POLL = 0.0005
+
+
+class WriteLock:
+    """One writer at a time over all threads and processes that use one SQLite file.
+
+    It polls instead of waiting in the kernel, because `flock` cannot time out: a process that was
+    stopped while it held the lock would hold every webhook for ever.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread_lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._pid = 0
+
+    @contextmanager
+    def held(self, timeout: float) -> Iterator[None]:
+        """Hold the lock for the block; raises `StorageUnavailable` after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        if not self._thread_lock.acquire(timeout=timeout):
+            raise StorageUnavailable("the database is locked by another thread")
+        try:
+            descriptor = self._open()
+            self._wait(descriptor, deadline)
+            try:
+                yield
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            self._thread_lock.release()
+
+    def _open(self) -> int:
+        # A forked child shares its parent's descriptor, and with it the parent's lock.
+        if self._descriptor is None or self._pid != os.getpid():
+            try:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise StorageUnavailable(f"cannot open {self._path}: {error.strerror}") from error
+            self._pid = os.getpid()
+        return self._descriptor
+
+    def _wait(self, descriptor: int, deadline: float) -> None:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StorageUnavailable("the database is locked by another process") from None
+                time.sleep(_LOCK_POLL)
+            else:
+                return
+
+    def close(self) -> None:
+        """Close the lock file."""
+        if self._descriptor is not None and self._pid == os.getpid():
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+class Storage:
+    """The database, by its URL. Thread-safe; make it after a fork, not before.
+
+    `timeout` in seconds bounds the wait for a connection, for the write lock, and (on PostgreSQL)
+    each statement. Whatever the driver raises because the database is away comes out as
+    `StorageUnavailable`; what is wrong with the data itself comes out as SQLAlchemy raised it.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0, pool_size: int = 5) -> None:
+        self.url: URL = make_url(url)
+        self.timeout = timeout
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._lock: WriteLock | None = None
+        if self.is_sqlite:
+            path = Path(self.url.database or "")
+            self._make_directory(path)
+            self._lock = WriteLock(path.with_name(path.name + ".lock"))
+        self.engine: Engine = create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=timeout,
+            pool_pre_ping=not self.is_sqlite,
+            connect_args=self._connect_args(),
+        )
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _set_pragmas)
+            event.listen(self.engine, "begin", _begin)
+
+    def _connect_args(self) -> dict[str, Any]:
+        if self.is_sqlite:
+            return {"timeout": self.timeout, "check_same_thread": False}
+        limit = round(self.timeout * 1000)
+        return {
+            "connect_timeout": max(2, round(self.timeout)),
+            "options": f"-c statement_timeout={limit} -c lock_timeout={limit}",
+            "application_name": "dc-relay",
+        }
+
+    @staticmethod
+    def _make_directory(path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageUnavailable(f"cannot make {path.parent}: {error.strerror}") from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that may write: committed at the end, rolled back on any error."""
+        if self._lock is None:
+            with _translated(), self.engine.begin() as connection:
+                yield connection
+            return
+        with self._lock.held(self.timeout), _translated(), self.engine.connect() as connection:
+            writing = connection.execution_options(dc_relay_write=True)
+            with writing.begin():
+                yield writing
+
+    def ping(self) -> None:
+        """Ask the database for an answer; raises `StorageUnavailable`."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+        if self._lock:
+            self._lock.close()
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    # The driver must not open transactions by itself: `_begin` chooses which kind.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: a transaction that first reads and then writes could
+    # otherwise fail in its middle, where waiting does not help.
+    writes = connection.get_execution_options().get("dc_relay_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StorageUnavailable("no free database connection") from error
+    except (DataError, IntegrityError):
+        raise  # the value is at fault, not the database
+    except DBAPIError as error:
+        raise StorageUnavailable(f"the database failed: {_first_line(error)}") from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__

@@ -1,0 +1,180 @@
+"""The tables. Times are milliseconds since 1970 (UTC), by the database's own clock.
+
+Whole numbers compare and add the same way on both databases; `now_ms()` is the clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON as _JSON
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+# Tables and migrations move together; a test compares them with the newest migration.
+SCHEMA_REVISION = "0001"
+
+metadata = MetaData()
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+class now_ms(FunctionElement[int]):  # noqa: N801 - it is a SQL function
+    """The database's clock, in milliseconds since 1970."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(now_ms, "sqlite")
+def _now_sqlite(_element: now_ms, _compiler: Any, **_options: Any) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+@compiles(now_ms, "postgresql")
+def _now_postgresql(_element: now_ms, _compiler: Any, **_options: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+# What came in. The raw body is kept: it is the evidence, and what a replay starts from.
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("hub", String(100), nullable=False),
+    Column("event_id", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("item_id", String(200)),
+    Column("snapshot_id", String(200)),
+    Column("snapshot_created", BigInteger),
+    Column("schema", Text),
+    Column("label", Text),
+    Column("locale", String(100)),
+    Column("request_id", String(200)),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    UniqueConstraint("hub", "event_id", name="webhook_events_once"),
+    Index("webhook_events_received", "received_at"),
+    Index("webhook_events_item", "item_id"),
+)
+
+# A known id that came with another payload: kept aside, counted, never acted on.
+event_conflicts = Table(
+    "event_conflicts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("hub", String(100), nullable=False),
+    Column("event_id", String(200), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    UniqueConstraint("hub", "event_id", "fingerprint", name="event_conflicts_once"),
+)
+
+# One rule applied to one event for one target.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("event", _Id, ForeignKey("webhook_events.id"), nullable=False),
+    Column("hub", String(100), nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("target", String(200), nullable=False),
+    Column("lane", String(250), nullable=False),
+    Column("key", String(500), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("args", _JSON, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("reason", String(100)),
+    Column("message", Text),
+    Column("progress", _JSON(none_as_null=True)),
+    Column("run_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("losses", Integer, nullable=False, server_default="0"),
+    Column("owner", String(100)),
+    Column("lease_until", BigInteger),
+    Column("started_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("superseded_by", _Id),
+    Index("jobs_event", "event"),
+    Index("jobs_finished", "finished_at"),
+)
+_WAITING = text("state = 'waiting'")
+_RUNNING = text("state = 'running'")
+_ACTIVE = text("state IN ('waiting', 'running')")
+Index(
+    "jobs_due",
+    jobs.c.lane,
+    jobs.c.run_at,
+    jobs.c.id,
+    sqlite_where=_WAITING,
+    postgresql_where=_WAITING,
+)
+Index("jobs_active", jobs.c.key, jobs.c.id, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
+# The rule "never two running for one key" is kept by this index, not by a look before the claim:
+# two claims at the same moment cannot see each other.
+Index(
+    "jobs_one_running",
+    jobs.c.key,
+    unique=True,
+    sqlite_where=_RUNNING,
+    postgresql_where=_RUNNING,
+)
+Index("jobs_leases", jobs.c.lease_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
+
+# Each try that ended, with its outcome. A try that still runs is seen in the job itself.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job", _Id, ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("owner", String(100)),
+    Column("outcome", String(20), nullable=False),
+    Column("reason", String(100)),
+    Column("message", Text),
+    Column("detail", _JSON(none_as_null=True)),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger, nullable=False),
+    Index("attempts_job", "job"),
+)
+
+# What is sent to a destination, byte for byte, so that every retry sends the same.
+messages = Table(
+    "messages",
+    metadata,
+    Column("job", _Id, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("content_type", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# Sign of life of each worker process.
+beats = Table(
+    "beats",
+    metadata,
+    Column("owner", String(100), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("beat_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,69 @@
+"""How gunicorn serves the web part: `gunicorn -c python:app.web.gunicorn_config app.web.wsgi:app`.
+
+gunicorn reads the module's names as its settings
+(https://docs.gunicorn.org/en/stable/settings.html); what is not named here keeps its default, such
+as the limits on a request's line and headers. This module must not know any route.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from gunicorn import glogging
+from gunicorn.config import Config
+
+from app.config import load_settings
+from app.errors import ConfigError
+from app.observability import configure_logging
+
+try:
+    settings = load_settings(os.environ)
+except ConfigError as error:
+    # Here, once, with every fault; not as a stack from each worker that dies while it starts.
+    raise SystemExit(
+        "\n".join(["dc-relay cannot start:", *(f"  {fault}" for fault in error.problems)])
+    ) from None
+
+configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
+
+
+class RootLogger(glogging.Logger):
+    """Sends gunicorn's own lines through our formatter, in place of its own."""
+
+    def setup(self, cfg: Config) -> None:
+        """Called by gunicorn at start and at each reload of its configuration."""
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            for handler in tuple(log.handlers):
+                log.removeHandler(handler)
+            log.propagate = True
+            log.setLevel(logging.NOTSET)
+
+
+logger_class = RootLogger
+# Each webhook is logged by the view, with what became of it.
+accesslog = None
+
+# `bind` keeps gunicorn's default: all addresses at $PORT where a platform sets it, else
+# 127.0.0.1:8000, so that a trial on a laptop is not open to its network.
+workers = settings.web_concurrency
+worker_class = "gthread"
+threads = 8
+# Each worker builds its own engine and connections: a connection must not be shared over a fork.
+preload_app = False
+# For a threaded worker these 30 s are for its main loop's sign of life, not for a request.
+timeout = 30
+# A platform kills 30 s after SIGTERM (Heroku) or less; what runs is finished before.
+graceful_timeout = 25
+# Longer than the router in front keeps an idle connection (Heroku: 90 s), so that it is never we
+# who close one just as a webhook is sent on it.
+keepalive = 100
+# Nothing leaks that we know of, and a restart on a count would hide it.
+max_requests = 0
+# Nobody uses it, and it needs a writable home directory.
+control_socket_disable = True
+# The sign of life is a file; on a disk that is busy or slow, touching it can stop a worker
+# (https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod).
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's advice

@@ -1,0 +1,9 @@
+"""The worker: claims jobs, runs their actions, records the outcomes, beats, takes over.
+
+It must not know what an action does.
+"""
+
+from app.worker.loop import Worker, WorkerOptions
+from app.worker.running import Runner
+
+__all__ = ["Runner", "Worker", "WorkerOptions"]

@@ -1,0 +1,177 @@
+"""The loop: claim what is due, hand it to threads, beat, take over, stop with nothing lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from app.errors import StorageUnavailable
+from app.ledger import Job, beat, claim, due_times, release, retire, take_over, waiting_lanes
+from app.storage import Storage
+from app.worker.waking import make_bell
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker works; all times in seconds.
+
+    `threads` jobs run at once, at most `per_lane` of one lane, so that one slow destination cannot
+    take every thread. `grace` is how long a stopping worker waits for running attempts. `idle` is
+    the longest it goes without asking the database when no bell rings.
+    """
+
+    threads: int = 16
+    per_lane: int | None = None
+    beat_every: float = 2.5
+    grace: float = 25.0
+    idle: float = 1.0
+    look_for_lanes_every: float = 30.0
+
+
+class Worker:
+    """One worker process's share of the work. `run` blocks until `stop` is called."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        run_job: Callable[[Job], None],
+        lanes: Iterable[str],
+        options: WorkerOptions | None = None,
+    ) -> None:
+        self._storage = storage
+        self._run_job = run_job
+        self._options = options or WorkerOptions()
+        self._per_lane = self._options.per_lane or max(1, self._options.threads // 2)
+        self._known_lanes = set(lanes)
+        self._lanes = set(self._known_lanes)
+        self._lanes_at = float("-inf")
+        self.owner = f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._running: dict[int, Job] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._beats_end = threading.Event()
+        self._bell = make_bell(storage)
+
+    def stop(self) -> None:
+        """Take no new job; `run` returns when the running ones ended or the grace is over."""
+        self._stopping.set()
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Work until `stop` is called."""
+        _log.info("worker.started", worker=self.owner, threads=self._options.threads)
+        beating = threading.Thread(target=self._beat_on, name="beat", daemon=True)
+        beating.start()
+        pool = ThreadPoolExecutor(self._options.threads, thread_name_prefix="job")
+        try:
+            while not self._stopping.is_set():
+                self._bell.wait(self._claim_due(pool))
+        finally:
+            self._drain(pool)
+            self._beats_end.set()
+            beating.join(5)
+            self._leave()
+            self._bell.close()
+            _log.info("worker.stopped", worker=self.owner)
+
+    def _claim_due(self, pool: ThreadPoolExecutor) -> float:
+        """Start what is due and fits; returns how long to wait for the bell."""
+        try:
+            self._refresh_lanes()
+            now, due = due_times(self._storage, sorted(self._lanes))
+            wanted = self._wanted([lane for lane, at in due.items() if at <= now])
+            if wanted:
+                for job in claim(self._storage, owner=self.owner, wanted=wanted):
+                    self._start(pool, job)
+        except StorageUnavailable as error:
+            _log.warning("worker.storage-unavailable", detail=str(error))
+            return min(1.0, self._options.idle)
+        later = [(at - now) / 1000 for at in due.values() if at > now]
+        return max(0.001, min([self._options.idle, *later]))
+
+    def _refresh_lanes(self) -> None:
+        # Jobs of a rule or destination that was removed must not wait unseen: their lanes are
+        # worked as well, and the action says what is missing.
+        if time.monotonic() - self._lanes_at > self._options.look_for_lanes_every:
+            self._lanes = self._known_lanes | waiting_lanes(self._storage)
+            self._lanes_at = time.monotonic()
+
+    def _wanted(self, lanes: list[str]) -> dict[str, int]:
+        """Share the free threads among the lanes that have due jobs, in random order."""
+        with self._lock:
+            busy = Counter(job.lane for job in self._running.values())
+        free = self._options.threads - busy.total()
+        random.shuffle(lanes)
+        wanted: dict[str, int] = {}
+        for position, lane in enumerate(lanes):
+            fair = -(-free // (len(lanes) - position))
+            count = min(fair, self._per_lane - busy[lane])
+            if count > 0:
+                wanted[lane] = count
+                free -= count
+        return wanted
+
+    def _start(self, pool: ThreadPoolExecutor, job: Job) -> None:
+        with self._lock:
+            self._running[job.id] = job
+        pool.submit(self._run_one, job)
+
+    def _run_one(self, job: Job) -> None:
+        try:
+            self._run_job(job)
+        except Exception:  # noqa: BLE001 - a thread that dies here would say nothing
+            # The runner records every known failure; this is the last wall. The lease runs out.
+            _log.exception("worker.job-escaped", job_id=job.id)
+        finally:
+            with self._lock:
+                if self._running.get(job.id) is job:
+                    del self._running[job.id]
+            self._bell.ring()
+
+    def _beat_on(self) -> None:
+        while True:
+            try:
+                self._beat_once()
+            except StorageUnavailable as error:
+                _log.warning("worker.beat-missed", detail=str(error))
+            if self._beats_end.wait(self._options.beat_every):
+                return
+
+    def _beat_once(self) -> None:
+        with self._lock:
+            running = sorted(self._running)
+        host = socket.gethostname()
+        beat(self._storage, owner=self.owner, host=host, pid=os.getpid(), running=running)
+        if taken := take_over(self._storage):
+            _log.warning("jobs.taken-over", jobs=taken)
+            self._bell.ring()
+
+    def _drain(self, pool: ThreadPoolExecutor) -> None:
+        _log.info("worker.stopping", worker=self.owner, running=len(self._running))
+        deadline = time.monotonic() + self._options.grace
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        # Threads that are still at work end with the process; their jobs are given back below,
+        # and the fence keeps what they may still write from counting.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self) -> None:
+        try:
+            if left := release(self._storage, owner=self.owner):
+                _log.warning("jobs.released", count=left)
+            retire(self._storage, owner=self.owner)
+        except StorageUnavailable as error:
+            _log.warning("worker.left-without-word", detail=str(error))

@@ -1,0 +1,154 @@
+"""Runs one attempt: action, decision, record. It knows nothing of threads and leases."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from app.actions import Action, Attempt
+from app.config import RetrySchedule
+from app.errors import (
+    AmplienceError,
+    AppError,
+    DestinationError,
+    JobLost,
+    NotFound,
+    RateLimited,
+    StorageUnavailable,
+    Unauthorized,
+    VersionConflict,
+)
+from app.ledger import Job, finish
+from app.observability import metrics, sentry
+from app.retry import Decision, Failed, Outcome, decide
+from app.storage import Storage
+
+_log = structlog.get_logger(__name__)
+
+# The finishing write is tried again while the lease may still be ours.
+_FINISH_WITHIN = 10.0
+_REASONS: tuple[tuple[type[AppError], str], ...] = (
+    (Unauthorized, "amplience-unauthorized"),
+    (NotFound, "amplience-not-found"),
+    (VersionConflict, "amplience-version-conflict"),
+    (RateLimited, "amplience-rate-limited"),
+    (StorageUnavailable, "storage-unavailable"),
+)
+
+
+def outcome_of(error: AppError) -> Failed:
+    """Turn an error that an action let through into its outcome."""
+    reason = next((slug for kind, slug in _REASONS if isinstance(error, kind)), None)
+    retry_after: float | None = None
+    if isinstance(error, AmplienceError):
+        reason = reason or ("amplience-unavailable" if error.transient else "amplience-refused")
+        retry_after = error.retry_after
+    elif isinstance(error, DestinationError):
+        reason = "destination-unavailable" if error.transient else "destination-refused"
+        retry_after = error.retry_after
+    detail: dict[str, object] = {}
+    status = getattr(error, "status", None)
+    if status is not None:
+        detail["status"] = status
+    if isinstance(error, DestinationError) and error.answer:
+        detail["answer"] = error.answer
+    return Failed(
+        reason=reason or "failed",
+        message=str(error),
+        transient=error.transient,
+        retry_after=retry_after,
+        detail=detail,
+    )
+
+
+class Runner:
+    """Runs attempts of jobs with the actions it is given, by the name of the action."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        actions: Mapping[str, Action],
+        schedule: Callable[[Job], RetrySchedule],
+    ) -> None:
+        self._storage = storage
+        self._actions = actions
+        self._schedule = schedule
+
+    def run(self, job: Job) -> None:
+        """Run one attempt of a claimed job and record how it went."""
+        with structlog.contextvars.bound_contextvars(
+            event_id=job.event_id,
+            job_id=job.id,
+            hub=job.hub,
+            action=job.action,
+            destination=job.target if job.action == "forward" else None,
+        ):
+            started = time.monotonic()
+            try:
+                outcome = self._outcome(job)
+            except JobLost as error:
+                _log.warning("attempt.lost", attempt=job.attempt, detail=str(error))
+                return
+            decision = decide(
+                outcome,
+                failures=job.failures,
+                schedule=self._schedule(job),
+                spread=lambda: random.uniform(-1, 1),  # noqa: S311 - jitter is no secret
+            )
+            self._record(job, decision, time.monotonic() - started)
+
+    def _outcome(self, job: Job) -> Outcome:
+        action = self._actions.get(job.action)
+        if action is None:
+            return Failed("unknown-action", f"no action is called {job.action!r}", transient=False)
+        _log.info("attempt.started", attempt=job.attempt, item_id=job.item_id)
+        try:
+            return action.run(Attempt(job=job, storage=self._storage))
+        except JobLost:
+            raise
+        except AppError as error:
+            return outcome_of(error)
+        except Exception as error:  # noqa: BLE001 - a bug in one job must not end the worker
+            sentry.report(error, job_id=job.id)
+            _log.exception("attempt.crashed", attempt=job.attempt)
+            message = f"{type(error).__name__}: this is a fault of dc-relay; see its log"
+            return Failed("internal-error", message, transient=True)
+
+    def _record(self, job: Job, decision: Decision, seconds: float) -> None:
+        owned = self._finish(job, decision)
+        fields = {
+            "attempt": job.attempt,
+            "state": decision.state,
+            "reason": decision.reason,
+            "message": decision.message,
+            "seconds": round(seconds, 3),
+            "retry_in": round(decision.delay, 3) if decision.state == "waiting" else None,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        if not owned:
+            _log.warning("attempt.late", **given)
+            return
+        metrics.count_attempt(job.action, decision.outcome, seconds)
+        if decision.state != "waiting":
+            metrics.count_job(job.action, decision.state)
+        if decision.state == "dead":
+            _log.error("job.dead", **given)
+            sentry.report("job is dead", reason=decision.reason, job_id=job.id, rule=job.rule)
+        else:
+            _log.info("attempt.finished", **given)
+
+    def _finish(self, job: Job, decision: Decision) -> bool:
+        deadline = time.monotonic() + _FINISH_WITHIN
+        while True:
+            try:
+                return finish(self._storage, job, decision)
+            except StorageUnavailable as error:
+                if time.monotonic() > deadline:
+                    # The lease runs out and another attempt finds out what was done.
+                    _log.error("attempt.unrecorded", detail=str(error))
+                    return False
+                time.sleep(0.5)
