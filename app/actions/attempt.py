@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.ledger import Job, hold, keep_message, kept_message
 from app.retry import Outcome
@@ -17,9 +18,13 @@ class Attempt:
     job: Job
     storage: Storage
 
-    def hold(self) -> None:
-        """Call this right before a side effect; raises `JobLost` when the job is another's now."""
-        hold(self.storage, self.job)
+    def hold(self, *, progress: Mapping[str, Any] | None = None) -> None:
+        """Call this right before a side effect; raises `JobLost` when the job is another's now.
+
+        `progress`, where given, replaces what the job remembers: the next attempt finds it even
+        if this one's process ends within the side effect.
+        """
+        hold(self.storage, self.job, progress=progress)
 
     def kept_message(self) -> tuple[bytes, str] | None:
         """Return the body and content type that an earlier attempt of this job made, if any."""

@@ -6,7 +6,7 @@ change it any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, insert, literal, null, select, update
@@ -62,21 +62,24 @@ def retire(storage: Storage, *, owner: str) -> None:
         )
 
 
-def hold(storage: Storage, job: Job) -> None:
+def hold(storage: Storage, job: Job, *, progress: Mapping[str, Any] | None = None) -> None:
     """Make sure, right before a side effect, that this attempt still owns its job.
 
-    Renews the lease in the same statement. Raises `JobLost` when another worker may have it: a
-    process that was stopped for a minute must do no harm when it goes on.
+    Renews the lease, and writes `progress` where given, in the same statement: an attempt that
+    ends with its process in the middle of the side effect leaves word of it. Raises `JobLost` when
+    another worker may have the job: a process that was stopped for a minute must do no harm when
+    it goes on.
     """
     with storage.write() as connection:
-        renew(connection, job)
+        renew(connection, job, progress=progress)
 
 
-def renew(connection: Connection, job: Job) -> None:
+def renew(connection: Connection, job: Job, *, progress: Mapping[str, Any] | None = None) -> None:
     """Do what `hold` does, within a transaction that is already open."""
-    held = connection.execute(
-        update(jobs).where(_mine(job)).values(lease_until=now_ms() + literal(LEASE_MS))
-    )
+    values: dict[str, Any] = {"lease_until": now_ms() + literal(LEASE_MS)}
+    if progress is not None:
+        values["progress"] = dict(progress)
+    held = connection.execute(update(jobs).where(_mine(job)).values(values))
     if held.rowcount == 0:
         raise JobLost(f"job {job.id}: attempt {job.attempt} lost its lease")
 

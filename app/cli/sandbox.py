@@ -1,0 +1,71 @@
+"""`dc-relay sandbox`: run the pretend Amplience in the foreground.
+
+Starts it, prints the settings that point a service at it, and waits to be stopped.
+"""
+
+import secrets
+import shlex
+import signal
+import threading
+from types import FrameType
+
+import click
+
+from app.sandbox import SandboxOptions, SandboxServer
+
+
+def settings(url: str, options: SandboxOptions, webhook_secret: str) -> dict[str, str]:
+    """List what a service needs in its environment to take the sandbox for Amplience."""
+    return {
+        "AMPLIENCE_AUTH_URL": url,
+        "AMPLIENCE_API_URL": f"{url}/v2/content",
+        "AMPLIENCE_DELIVERY_URL": f"{url}/fresh",
+        "AMPLIENCE_HUB_ID": options.hub_id,
+        "AMPLIENCE_HUB_NAME": options.hub_name,
+        "AMPLIENCE_CLIENT_ID": options.client_id,
+        "AMPLIENCE_CLIENT_SECRET": options.client_secret,
+        "AMPLIENCE_FRESH_API_KEY": options.fresh_api_key,
+        "WEBHOOK_SECRET": webhook_secret,
+        "FORWARD_URL": f"{url}/downstream/default",
+        "FORWARD_ALLOW_PRIVATE": "1",
+    }
+
+
+def wait_for_signal() -> None:
+    """Sleep until the process is asked to end."""
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stopped.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=4010, show_default=True, help="Port; 0 takes any free one.")
+@click.option("--webhook-url", help="Send the webhooks of all events there.")
+@click.option("--webhook-secret", help="Sign them with this; one is made up when it is left out.")
+def sandbox(host: str, port: int, webhook_url: str | None, webhook_secret: str | None) -> None:
+    """Run a pretend Amplience: its APIs, its webhooks, and a downstream to receive."""
+    options = SandboxOptions()
+    secret = webhook_secret or secrets.token_urlsafe(24)
+    try:
+        server = SandboxServer(options, host=host, port=port).start()
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    try:
+        if webhook_url:
+            server.add_webhook(webhook_url, secret)
+        click.echo(f"# The sandbox answers at {server.url}; stop it with Ctrl-C.")
+        for name, value in settings(server.url, options, secret).items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+        wait_for_signal()
+    finally:
+        server.close()
+    click.echo("# The sandbox has ended.")

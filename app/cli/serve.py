@@ -1,0 +1,122 @@
+"""`dc-relay serve`: the web and a worker as two processes under one parent.
+
+The parent does nothing but watch: a child that ends by itself is started again, and a signal to
+the parent reaches both. It must not touch events or jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from types import FrameType
+
+import click
+import structlog
+
+from app.cli.starting import ready_schema_or_exit, settings_or_exit, start_observing
+from app.errors import StorageUnavailable
+from app.storage import Storage, upgrade_schema
+from app.storage.schema import current_revision
+
+_log = structlog.get_logger(__name__)
+
+# Longer than a worker's own grace, shorter than the 30 s after which a platform kills.
+_STOP_WITHIN = 28.0
+# A child that ends this often within a minute will not stay up: the platform should know.
+_MOST_RESTARTS = 5
+
+_WEB = (sys.executable, "-m", "gunicorn", "-c", "python:app.web.gunicorn_config", "app.web.wsgi:app")
+_WORKER = (sys.executable, "-m", "app", "worker")
+
+
+class Child:
+    """One child process, started again when it ends by itself."""
+
+    def __init__(self, name: str, command: tuple[str, ...]) -> None:
+        self.name = name
+        self._command = command
+        self._ends: deque[float] = deque(maxlen=_MOST_RESTARTS)
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C in a terminal reaches the parent, which stops both in order.
+        process = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603 - ours
+        _log.info("child.started", child=self.name, pid=process.pid)
+        return process
+
+    def revive(self) -> bool:
+        """Start the child again if it has ended; False when it ended too often."""
+        status = self._process.poll()
+        if status is None:
+            return True
+        now = time.monotonic()
+        self._ends.append(now)
+        _log.error("child.ended", child=self.name, status=status)
+        if len(self._ends) == _MOST_RESTARTS and now - self._ends[0] < 60:
+            return False
+        self._process = self._start()
+        return True
+
+    def terminate(self) -> None:
+        """Ask the child to end."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def wait(self, deadline: float) -> None:
+        """Wait until the child has ended; kill it at the deadline."""
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _log.error("child.killed", child=self.name)
+            self._process.kill()
+            self._process.wait()
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; default: PORT.")
+def serve(port: int | None) -> None:
+    """Run the web and the worker together, under one parent.
+
+    On a new database the tables are made first; an older schema needs `dc-relay db upgrade`.
+    """
+    settings = settings_or_exit()
+    start_observing(settings)
+    if port:
+        os.environ["PORT"] = str(port)
+    _prepare_database(settings.database_url)
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    children = [Child("worker", _WORKER), Child("web", _WEB)]
+    alive = True
+    while alive and not stopping.wait(0.5):
+        alive = all([child.revive() for child in children])
+    # First the web: what it has accepted, the worker may still do.
+    deadline = time.monotonic() + _STOP_WITHIN
+    for child in reversed(children):
+        child.terminate()
+    for child in children:
+        child.wait(deadline)
+    if not alive:
+        raise click.ClickException("a child process does not stay up; its log says why")
+
+
+def _prepare_database(url: str) -> None:
+    storage = Storage(url)
+    try:
+        if current_revision(storage) is None:
+            upgrade_schema(storage)
+        ready_schema_or_exit(storage)
+    except StorageUnavailable as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        storage.close()

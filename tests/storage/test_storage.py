@@ -1,0 +1,139 @@
+"""The database as a room: schema, locks, and errors that say what is away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, text
+
+from app.errors import SchemaMismatch, StorageUnavailable
+from app.storage import Storage, WriteLock, check_schema, upgrade_schema
+from app.storage.tables import beats, metadata
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_knows(storage: Storage) -> None:
+    with storage.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_upgrade_twice_and_by_many_at_once_is_one_upgrade(database_url: str) -> None:
+    def upgrade(_: int) -> None:
+        one = Storage(database_url)
+        upgrade_schema(one)
+        check_schema(one)
+        one.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upgrade, range(4)))
+
+
+def test_missing_schema_says_what_to_run(database_url: str) -> None:
+    empty = Storage(database_url)
+    with pytest.raises(SchemaMismatch, match="missing.*dc-relay db upgrade"):
+        check_schema(empty)
+    empty.close()
+
+
+@pytest.mark.parametrize(
+    ("found", "says"), [("0000", "older.*dc-relay db upgrade"), ("9999", "newer")]
+)
+def test_other_schema_is_refused_with_advice(storage: Storage, found: str, says: str) -> None:
+    with storage.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :n"), {"n": found})
+    with pytest.raises(SchemaMismatch, match=says):
+        check_schema(storage)
+
+
+def test_newer_schema_is_not_touched_by_an_upgrade(storage: Storage) -> None:
+    with storage.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaMismatch, match="newer"):
+        upgrade_schema(storage)
+
+
+def test_error_inside_a_write_leaves_nothing(storage: Storage) -> None:
+    row = {"owner": "w", "host": "h", "pid": 1, "started_at": 1, "beat_at": 1}
+    with pytest.raises(ZeroDivisionError), storage.write() as connection:
+        connection.execute(insert(beats).values(row))
+        raise ZeroDivisionError
+    with storage.read() as connection:
+        assert connection.execute(select(beats)).all() == []
+
+
+def test_sqlite_is_durable_and_in_wal_mode(sqlite_url: str) -> None:
+    one = Storage(sqlite_url)
+    with one.read() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+    one.close()
+
+
+def test_locked_sqlite_is_unavailable_within_its_timeout(sqlite_url: str) -> None:
+    one = Storage(sqlite_url, timeout=0.2)
+    upgrade_schema(one)
+    other = sqlite3.connect(one.url.database or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable), one.write():
+        pass
+    other.execute("ROLLBACK")
+    other.close()
+    with one.write():
+        pass
+    one.close()
+
+
+def test_postgres_that_is_away_is_unavailable() -> None:
+    one = Storage("postgresql+psycopg://nobody@127.0.0.1:1/none", timeout=1)
+    with pytest.raises(StorageUnavailable):
+        one.ping()
+    one.close()
+
+
+def test_directory_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageUnavailable, match="cannot make"):
+        Storage(f"sqlite:///{tmp_path}/file/relay.db")
+
+
+def _add_up(path: str, counter: str, times: int) -> None:
+    lock = WriteLock(Path(path))
+    for _ in range(times):
+        with lock.held(10):
+            value = int(Path(counter).read_text())
+            Path(counter).write_text(str(value + 1))
+    lock.close()
+
+
+def test_write_lock_lets_one_writer_in_over_threads_and_processes(tmp_path: Path) -> None:
+    counter, path = tmp_path / "counter", tmp_path / "lock"
+    counter.write_text("0")
+    spawn = multiprocessing.get_context("spawn")
+    processes = [
+        spawn.Process(target=_add_up, args=(str(path), str(counter), 200)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    lock = WriteLock(path)
+
+    def add_up() -> None:
+        for _ in range(200):
+            with lock.held(10):
+                counter.write_text(str(int(counter.read_text()) + 1))
+
+    threads = [threading.Thread(target=add_up) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for process in processes:
+        process.join(30)
+    lock.close()
+    assert counter.read_text() == "1000"
+    assert [process.exitcode for process in processes] == [0, 0]
