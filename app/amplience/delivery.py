@@ -140,6 +140,7 @@ class DeliveryClient:
                 "parameters": parameters.as_json,
                 "requests": [request.as_json for request in requests],
             },
+            only_reads=True,
         )
         try:
             answer = read_json(self._http.perform(call), call=call, hide=self._api_key or "")

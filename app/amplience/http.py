@@ -48,7 +48,7 @@ class Call:
     """One request to make: `path` starts with a slash and is appended to the base address.
 
     At most one of `json` and `form` is given. `headers` may hold secrets, so `repr` leaves them
-    and the body out.
+    and the body out. `only_reads` marks a POST that changes nothing.
     """
 
     method: str
@@ -57,11 +57,12 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     json: Any = field(default=None, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
+    only_reads: bool = False
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether the call is one that HTTP itself calls safe (RFC 9110, section 9.2.1)."""
-        return self.method in ("GET", "HEAD")
+        """Whether it does no harm to have been carried out unnoticed (RFC 9110, section 9.2.1)."""
+        return self.only_reads or self.method in ("GET", "HEAD")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,14 @@ _STOP_WITHIN = 28.0
 # A child that ends this often within a minute will not stay up: the platform should know.
 _MOST_RESTARTS = 5
 
-_WEB = (sys.executable, "-m", "gunicorn", "-c", "python:app.web.gunicorn_config", "app.web.wsgi:app")
+_WEB = (
+    sys.executable,
+    "-m",
+    "gunicorn",
+    "-c",
+    "python:app.web.gunicorn_config",
+    "app.web.wsgi:app",
+)
 _WORKER = (sys.executable, "-m", "app", "worker")
 
 
@@ -99,7 +106,7 @@ def serve(port: int | None) -> None:
     children = [Child("worker", _WORKER), Child("web", _WEB)]
     alive = True
     while alive and not stopping.wait(0.5):
-        alive = all([child.revive() for child in children])
+        alive = all(child.revive() for child in children)
     # First the web: what it has accepted, the worker may still do.
     deadline = time.monotonic() + _STOP_WITHIN
     for child in reversed(children):

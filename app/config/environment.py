@@ -6,7 +6,7 @@ the TOML file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from app.config.fields import (
     Locale,
     SigningSecret,
     Text,
-    TextList,
     locale_list_fault,
 )
 from app.config.findings import Finding, flatten
 from app.config.hosts import delivery_url
+from app.config.lists import TextList
 from app.config.settings import (
     ClientCredentials,
     Delivery,
@@ -39,8 +39,7 @@ from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED
 
 HUB_KEY = "main"
 DESTINATION_NAME = "default"
-LOCALIZE_RULE = "localize"
-FORWARD_RULE = "forward"
+_RULES = {"LOCALIZE_LOCALES": "localize", "FORWARD_URL": "forward"}
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -126,13 +125,20 @@ class Environment:
     values: Mapping[str, Any]
     findings: tuple[Finding, ...]
 
+    def refused(self, *prefixes: str) -> bool:
+        """Whether a variable whose name starts so has a fault."""
+        return any(str(each.path[0]).startswith(prefixes) for each in self.findings)
+
     def hub(self) -> Hub | None:
-        """The hub that the variables describe, or None without a webhook secret."""
-        if "WEBHOOK_SECRET" not in self.values:
+        """The hub that the variables describe; None when one of them has a fault.
+
+        It has no webhook secret when none is set, which is for the caller to refuse.
+        """
+        if self.refused("AMPLIENCE_"):
             return None
         return Hub(
             key=HUB_KEY,
-            webhook_secrets=self.values["WEBHOOK_SECRET"],
+            webhook_secrets=self.values.get("WEBHOOK_SECRET", ()),
             id=self.values.get("AMPLIENCE_HUB_ID"),
             name=self.values.get("AMPLIENCE_HUB_NAME"),
             credentials=self._credentials(),
@@ -157,31 +163,41 @@ class Environment:
         )
         return Delivery(source, url, api_key) if url else None
 
-    def rules(self) -> dict[str, Rule]:
-        """The rules that the variables make, each under the variable that asks for it."""
-        rules = {}
+    def asks_for(self) -> dict[str, str]:
+        """The rules that are asked for, each under the variable that does: name and action alike.
+
+        One that has faults is asked for as well.
+        """
+        return {
+            variable: rule
+            for variable, rule in _RULES.items()
+            if variable in self.values or self.refused(variable)
+        }
+
+    def rules(self) -> Iterator[Rule]:
+        """The rules that the variables make."""
         locales = self.values.get("LOCALIZE_LOCALES")
         source = self.values.get("LOCALIZE_SOURCE_LOCALE")
         if locales and source:
             localize = LocalizeSpec(source_locale=source, locales=locales)
-            rules["LOCALIZE_LOCALES"] = Rule(LOCALIZE_RULE, (CONTENT_ITEM_CREATED,), localize)
+            yield Rule(_RULES["LOCALIZE_LOCALES"], (CONTENT_ITEM_CREATED,), localize)
         if "FORWARD_URL" in self.values:
             forward = ForwardSpec(to=(DESTINATION_NAME,))
-            rules["FORWARD_URL"] = Rule(FORWARD_RULE, (SNAPSHOT_PUBLISHED,), forward)
-        return rules
+            yield Rule(_RULES["FORWARD_URL"], (SNAPSHOT_PUBLISHED,), forward)
 
-    def destinations(self) -> tuple[Destination, ...]:
-        """The destination that the variables make, if they do."""
+    def destinations(self) -> dict[str, Destination | None]:
+        """The destination that `FORWARD_URL` makes, by name; None when it has a fault."""
+        if self.refused("FORWARD_"):
+            return {DESTINATION_NAME: None}
         if "FORWARD_URL" not in self.values:
-            return ()
-        return (
-            Destination(
-                DESTINATION_NAME,
-                self.values["FORWARD_URL"],
-                signing_secrets=self.values.get("FORWARD_SIGNING_SECRET", ()),
-                allow_private=self.values.get("FORWARD_ALLOW_PRIVATE", False),
-            ),
+            return {}
+        destination = Destination(
+            DESTINATION_NAME,
+            self.values["FORWARD_URL"],
+            signing_secrets=self.values.get("FORWARD_SIGNING_SECRET", ()),
+            allow_private=self.values.get("FORWARD_ALLOW_PRIVATE", False),
         )
+        return {DESTINATION_NAME: destination}
 
 
 def without_blanks(environ: Mapping[str, str]) -> dict[str, str]:

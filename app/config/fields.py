@@ -8,49 +8,62 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import jsonpath_rfc9535
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields
+
+from app.events import KNOWN_EVENT_NAMES
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)", re.ASCII)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 # Amplience: a language code, then optionally a country code (`en`, `en-GB`); compared exactly.
 _LOCALE = r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*"
 _LOCALE_EXPRESSION = re.compile(rf"\*|{_LOCALE}(?:-\*)?")
-# RFC 9110, section 5.6.2: a header's name is a token.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OURS = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature"})
-_TRANSPORT = frozenset({"connection", "content-length", "transfer-encoding"})
+
+
+def did_you_mean(written: str, known: Iterable[str]) -> str:
+    """`Did you mean "schema"?`, or all that is known when nothing is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(written, names, n=1)
+    if near:
+        return f'Did you mean "{near[0]}"?'
+    return f"Known here: {', '.join(names)}." if names else "There is none yet."
+
 
 URL_ADVICE = "Write a whole URL, such as https://search.example/items."
 
 
 class Text(fields.String):
-    """A text that is not empty and holds no line breaks or other control characters."""
+    """A text that is not empty and holds no line breaks or other control characters.
+
+    The kinds below say in `_read` what else they want.
+    """
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
+    ) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs).strip()
         if not text:
             raise ValidationError("This is empty.\nGive it a value or leave it out.")
-        if _UNPRINTABLE.search(text):
+        if UNPRINTABLE.search(text):
             raise ValidationError("There is a control character in it.\nWrite it on one line.")
+        return self._read(text)
+
+    def _read(self, text: str) -> Any:
+        """The value that `text` stands for; raises marshmallow's `ValidationError`."""
         return text
 
 
 class Name(Text):
     """A short name of our own that is also used in URLs and metric labels."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _read(self, text: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
             raise ValidationError(
                 "This name cannot be used.\n"
@@ -62,14 +75,22 @@ class Name(Text):
 class HubName(Text):
     """Amplience's name for a hub; it becomes part of a host."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _read(self, text: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", text):
             raise ValidationError(
                 "This is not the name of a hub.\n"
                 "Write the name as your content's host has it: the part before .cdn.content."
+            )
+        return text
+
+
+class HostName(Text):
+    """A host without scheme, port or path."""
+
+    def _read(self, text: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", text):
+            raise ValidationError(
+                "This is not a host.\nWrite the host alone: abc123.staging.bigcontent.io."
             )
         return text
 
@@ -84,22 +105,19 @@ class HttpUrl(Text):
         super().__init__(**kwargs)
         self.base = base
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        url = super()._deserialize(value, attr, data, **kwargs)
-        if "{{" in url:
+    def _read(self, text: str) -> str:
+        if "{{" in text:
             raise ValidationError(
                 "A template in a URL is not supported by this version.\n"
                 "Write the URL without {{ … }}."
             )
-        parts = _split(url)
+        parts = _split(text)
         if self.base and (parts.query or parts.fragment):
             raise ValidationError(
                 "Paths are appended to this URL, so it can have no query and no fragment.\n"
                 "Leave out what follows ? or #."
             )
-        return url.rstrip("/") if self.base else url
+        return text.rstrip("/") if self.base else text
 
 
 def _split(url: str) -> SplitResult:
@@ -116,13 +134,10 @@ def _split(url: str) -> SplitResult:
 class DatabaseUrl(Text):
     """`sqlite:///path` or `postgresql://…`; loads the form that SQLAlchemy wants."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        url = super()._deserialize(value, attr, data, **kwargs)
-        scheme, separator, rest = url.partition("://")
+    def _read(self, text: str) -> str:
+        scheme, separator, rest = text.partition("://")
         if separator and scheme in {"postgres", "postgresql", "postgresql+psycopg"}:
-            _check_port(url)
+            _check_port(text)
             return f"postgresql+psycopg://{rest}"
         if scheme == "sqlite" and rest.startswith("/"):
             if rest == "/" or ":memory:" in rest:
@@ -130,7 +145,7 @@ class DatabaseUrl(Text):
                     "A database in memory loses every event when it stops.\n"
                     "Write sqlite:/// and a file's path, such as sqlite:///var/dc-relay.db."
                 )
-            return url
+            return text
         raise ValidationError(
             "This is not a database that the service can use.\n"
             "Write sqlite:///var/dc-relay.db or postgresql://user:password@host:5432/name."
@@ -148,17 +163,16 @@ def _check_port(url: str) -> None:
         ) from None
 
 
-class Duration(fields.Field[float]):
+class Duration(Text):
     """`500ms`, `5s`, `30m`, `2h`, `1d`; loads seconds. Positive, and at most `longest` seconds."""
 
     def __init__(self, *, longest: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        no_unit = 'This has no unit.\nWrite a number and a unit: "15s" or "500ms".'
+        super().__init__(error_messages={"invalid": no_unit}, **kwargs)
         self.longest = longest
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> float:
-        written = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    def _read(self, text: str) -> float:
+        written = _DURATION.fullmatch(text)
         if written is None:
             raise ValidationError(
                 "This is not a duration.\n"
@@ -179,10 +193,7 @@ class Locale(Text):
         super().__init__(**kwargs)
         self.any_locale = any_locale
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _read(self, text: str) -> str:
         if self.any_locale and text == "*":
             return text
         if not re.fullmatch(_LOCALE, text):
@@ -199,10 +210,7 @@ class LocaleExpression(Text):
     https://amplience.com/developers/docs/apis/content-delivery/content-delivery-2/localized-content
     """
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _read(self, text: str) -> str:
         choices = [choice.strip() for choice in text.split(",")]
         if not all(_LOCALE_EXPRESSION.fullmatch(choice) for choice in choices):
             raise ValidationError(
@@ -212,13 +220,20 @@ class LocaleExpression(Text):
         return ",".join(choices)
 
 
+class EventName(Text):
+    """The name of an event that Amplience sends."""
+
+    def _read(self, text: str) -> str:
+        if text not in KNOWN_EVENT_NAMES:
+            advice = did_you_mean(text, KNOWN_EVENT_NAMES)
+            raise ValidationError(f"Amplience sends no such event.\n{advice}")
+        return text
+
+
 class JsonPath(Text):
     """A JSONPath as in RFC 9535, kept as text."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _read(self, text: str) -> str:
         try:
             jsonpath_rfc9535.compile(text)
         except jsonpath_rfc9535.JSONPathError as error:
@@ -237,10 +252,7 @@ class SigningSecret(Text):
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _read(self, text: str) -> str:
         prefix, _, encoded = text.partition("_")
         try:
             size = len(base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True))
@@ -255,102 +267,16 @@ class SigningSecret(Text):
         return text
 
 
-class TextList(fields.List):
-    """One text or a list of texts, each checked by `inner`; loads a tuple without repeats.
-
-    With `commas` a text is taken apart at its commas, and blanks are dropped: so may a variable
-    hold several. The faults of a single text stand at the setting, those of a list at the entry.
-    """
-
-    def __init__(self, inner: fields.Field[str], *, commas: bool = False, **kwargs: Any) -> None:
-        super().__init__(
-            inner,
-            validate=validate.Length(min=1, error="This is empty.\nName at least one."),
-            post_load=lambda entries: tuple(dict.fromkeys(entries)),
-            **kwargs,
-        )
-        self.commas = commas
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> list[str | None]:
-        if not isinstance(value, str | list):
-            raise ValidationError('This is neither a text nor a list.\nWrite [ "…", "…" ].')
-        try:
-            return super()._deserialize(self._entries(value), attr, data, **kwargs)
-        except ValidationError as error:
-            if isinstance(value, str) and isinstance(error.messages, dict):
-                texts = [text for below in error.messages.values() for text in below]
-                raise ValidationError(list(dict.fromkeys(texts))) from None
-            raise
-
-    def _entries(self, value: str | list[Any]) -> list[Any]:
-        written = [value] if isinstance(value, str) else value
-        if not self.commas:
-            return written
-        return [entry for each in written for entry in _apart(each)]
-
-
-def _apart(entry: Any) -> Iterable[Any]:
-    if not isinstance(entry, str):
-        return [entry]
-    return [part.strip() for part in entry.split(",") if part.strip()]
-
-
 def locale_list_fault(locales: Iterable[str], *, source: str | None) -> str | None:
     """What is wrong with the locales to make from an item in the locale `source`, if anything."""
     wanted = tuple(locales)
     if "*" in wanted and len(wanted) > 1:
-        return "The * stands for all locales and cannot be combined.\nWrite * alone, or the locales."
+        return (
+            "The * stands for all locales and cannot be combined.\nWrite * alone, or the locales."
+        )
     if source in wanted:
         return (
             "The source locale is one of the locales to make.\n"
             "Take it out of the list: the item is there already."
         )
     return None
-
-
-class Headers(fields.Dict):
-    """HTTP headers of our own, as a table; loads a tuple of names and values."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(post_load=lambda headers: tuple(headers.items()), **kwargs)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> dict[str, str]:
-        headers: dict[str, Any] = super()._deserialize(value, attr, data, **kwargs)
-        # A bad name may be a secret that was put on the wrong side: it is not shown.
-        if not all(_TOKEN.fullmatch(name) for name in headers):
-            raise ValidationError(
-                "A header's name cannot be sent.\n"
-                "Use letters, digits and hyphens; the value goes after the = sign."
-            )
-        if len({name.lower() for name in headers}) < len(headers):
-            raise ValidationError(
-                "A header is there twice: upper and lower case are the same.\nKeep one of them."
-            )
-        faults = {name: text for name, entry in headers.items() if (text := _fault(name, entry))}
-        if faults:
-            raise ValidationError({name: [text] for name, text in faults.items()})
-        return headers
-
-
-def _fault(name: str, value: Any) -> str | None:
-    if name.lower() in _OURS | _TRANSPORT:
-        return "The service sets this header itself.\nLeave it out."
-    if not isinstance(value, str):
-        return "This is not a text.\nWrite it in quotes."
-    if _UNPRINTABLE.search(value) or not _latin(value):
-        return "This cannot be sent in a header.\nUse one line of Latin-1 characters."
-    if value != value.strip():
-        return "This begins or ends with a blank.\nLeave the blank out."
-    return None
-
-
-def _latin(value: str) -> bool:
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True

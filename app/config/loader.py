@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.config.document import Document, read_document
+from app.config.document import read_document
 from app.config.environment import ENVIRONMENT_VARIABLES, read_environment, without_blanks
 from app.config.findings import as_problems
 from app.config.joining import join

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 DeliverySource = Literal["fresh", "cdn", "staging"]
 
@@ -198,8 +199,13 @@ class Settings:
         return tuple(secret for secret in _secrets(self) if secret)
 
 
+# Everybody sends these; taking their values out of every log line would only hide things.
+_OPEN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+
+
 def _secrets(settings: Settings) -> list[str]:
     found = [settings.admin_token or "", settings.sentry_dsn or ""]
+    found.append(unquote(urlsplit(settings.database_url).password or ""))
     for hub in settings.hubs:
         found.extend(hub.webhook_secrets)
         if isinstance(hub.credentials, ClientCredentials):
@@ -210,5 +216,5 @@ def _secrets(settings: Settings) -> list[str]:
             found.append(hub.delivery.api_key)
     for place in settings.destinations:
         found.extend(place.signing_secrets)
-        found.extend(value for _, value in place.headers)
+        found.extend(value for name, value in place.headers if name.lower() not in _OPEN_HEADERS)
     return found

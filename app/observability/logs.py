@@ -20,9 +20,11 @@ from app.observability.masking import Mask
 
 LogFormat = Literal["json", "console"]
 
-# A library that logs every call or every connection drowns what a person looks for; ask for DEBUG
-# to see all of it.
-_CHATTY = ("alembic.runtime.plugins", "urllib3", "werkzeug")
+# A library that logs every request or every plugin drowns what a person looks for; LOG_LEVEL=DEBUG
+# shows all of it.
+_CHATTY = ("alembic.runtime.plugins", "werkzeug")
+# Never below WARNING: at DEBUG it writes the path of each call, and some services keep a key in it.
+_TELLTALE = ("urllib3",)
 
 
 def configure_logging(level: str, log_format: LogFormat, *, secrets: Iterable[str] = ()) -> None:
@@ -43,6 +45,8 @@ def configure_logging(level: str, log_format: LogFormat, *, secrets: Iterable[st
         logging.getLogger(name).setLevel(
             logging.NOTSET if root.level <= logging.DEBUG else logging.WARNING
         )
+    for name in _TELLTALE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     # `warnings.warn` would write past the formatter, with the offending source line in it.
     logging.captureWarnings(capture=True)
     structlog.configure(

@@ -33,7 +33,7 @@ _SECRET_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"((?:token|secret|password|signature|authorization|api[-_]?key)"
-            r"(?:=|[\"']\s*:\s*[\"']))[^&\s'\"#]+",
+            r"(?:=[\"']?|[\"']\s*:\s*[\"']))[^&\s'\"#]+",
             re.IGNORECASE,
         ),
         rf"\1{MASKED}",

@@ -16,7 +16,7 @@ from sentry_sdk.integrations.flask import FlaskIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.stdlib import StdlibIntegration
 from sentry_sdk.transport import Transport
-from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
+from sentry_sdk.types import Breadcrumb, BreadcrumbHint, DataCollectionUserOptions, Event, Hint
 from structlog.contextvars import get_contextvars
 
 from app.observability.masking import Mask
@@ -24,6 +24,21 @@ from app.observability.masking import Mask
 # What helps to find the request again; every other header may carry a secret or a person.
 _KEPT_HEADERS = frozenset({"content-length", "content-type", "host", "user-agent", "x-request-id"})
 _KEPT_OF_A_REQUEST = frozenset({"method", "url"})
+
+# Each is named, because a category left out is collected
+# (https://docs.sentry.io/platforms/python/data-management/data-collected/).
+_COLLECTED: DataCollectionUserOptions = {
+    "user_info": False,
+    "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "allowlist", "terms": sorted(_KEPT_HEADERS)}},
+    "http_bodies": [],
+    "url_query_params": {"mode": "off"},
+    "graphql": {"document": False, "variables": False},
+    "gen_ai": {"inputs": False, "outputs": False},
+    "database_query_data": False,
+    "queues": False,
+    "stack_frame_variables": False,
+}
 
 
 def configure_sentry(
@@ -49,7 +64,7 @@ def configure_sentry(
         transport=transport,
         before_send=scrub.event,
         before_breadcrumb=scrub.breadcrumb,
-        send_default_pii=False,
+        data_collection=_COLLECTED,
         max_request_body_size="never",
         include_local_variables=False,
         # Errors only: no sessions, traces or counts of what was dropped.

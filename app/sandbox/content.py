@@ -48,8 +48,8 @@ class Content:
             repository = self._state.repository(repository_id)
             if locale is not None and locale not in self._state.group_locales(repository):
                 raise management_error(400, "BAD_REQUEST", f"Locale {locale} is not supported.")
-            self._check_keys(body, None)
             item_id = new_uuid()
+            self._check_keys(body, item_id)
             return self._add(
                 Item(
                     id=item_id,
@@ -71,8 +71,10 @@ class Content:
             item = self._editable(item_id, version)
             label, body = changes.get("label", item.label), changes.get("body", item.body)
             self._check_body(label, body)
-            self._check_keys(body, item)
+            self._check_keys(body, item.id)
+            self._release_keys(item)
             item.label, item.body = label, copy.deepcopy(body)
+            self._hold_keys(item)
             item.folder_id = changes.get("folderId", item.folder_id)
             item.version += 1
             return self._touch(item)
@@ -150,8 +152,11 @@ class Content:
             status = "ARCHIVED" if archived else "ACTIVE"
             if item.status == status:
                 raise management_error(400, "BAD_REQUEST", f"The content item is {status} already.")
-            if not archived:
-                self._check_keys(item.body, item)
+            if archived:
+                self._release_keys(item)
+            else:
+                self._check_keys(item.body, item.id)
+                self._hold_keys(item)
             item.status = status
             return self._touch(item)
 
@@ -214,6 +219,8 @@ class Content:
     def _add(self, item: Item, *, announce: bool) -> Item:
         item.modified = item.created
         self._state.items[item.id] = item
+        self._state.families.setdefault(item.family, []).append(item)
+        self._hold_keys(item)
         if announce:
             self._emit("content-item.created", hal.item(self._state, item))
         return item
@@ -252,22 +259,26 @@ class Content:
                 400, "BAD_REQUEST", "body._meta.schema is required.", property="body._meta.schema"
             )
 
-    def _check_keys(self, body: Json, owner: Item | None) -> None:
-        """Refuse a delivery key that another active item of the hub has."""
-        wanted = set(delivery_keys(body))
-        if not wanted:
-            return
-        for other in self._state.items.values():
-            if other is not owner and other.status == "ACTIVE":
-                for key in wanted.intersection(delivery_keys(other.body)):
-                    raise management_error(
-                        409,
-                        "CONTENT_ITEM_DELIVERY_KEY_DUPLICATE",
-                        "Required delivery key already exists on this hub",
-                        property="body._meta.deliveryKey",
-                        entity="ContentItem",
-                        invalidValue=key,
-                    )
+    def _check_keys(self, body: Json, item_id: str) -> None:
+        """Refuse a delivery key that another active item of the hub holds."""
+        for key in delivery_keys(body):
+            if self._state.delivery_keys.get(key, item_id) != item_id:
+                raise management_error(
+                    409,
+                    "CONTENT_ITEM_DELIVERY_KEY_DUPLICATE",
+                    "Required delivery key already exists on this hub",
+                    property="body._meta.deliveryKey",
+                    entity="ContentItem",
+                    invalidValue=key,
+                )
+
+    def _hold_keys(self, item: Item) -> None:
+        for key in delivery_keys(item.body):
+            self._state.delivery_keys[key] = item.id
+
+    def _release_keys(self, item: Item) -> None:
+        for key in delivery_keys(item.body):
+            self._state.delivery_keys.pop(key, None)
 
     def _spend_quota(self) -> None:
         """Count a publish or unpublish; over 100 in any 60 seconds Amplience answers 429."""

@@ -160,6 +160,8 @@ def add_sending(routes: Blueprint, core: Core) -> None:
 
 def default_payload(state: State, name: str, item_id: object) -> Json:
     """Make the payload that Amplience would send for an item."""
+    if ".edition." in name:
+        raise control_error("payload", "write the edition, as the sandbox has none")
     with state.lock:
         item = state.items.get(str(item_id))
         if item is None:

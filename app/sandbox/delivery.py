@@ -54,6 +54,13 @@ def invalid_value(key: str, value: object) -> RefusalError:
     )
 
 
+def an_object(key: str, value: object) -> Json:
+    """Take a part of the request that must be an object, or is not there; refuse others."""
+    if value is not None and not isinstance(value, dict):
+        raise invalid_value(key, value)
+    return value or {}
+
+
 @dataclass(frozen=True)
 class Found:
     """One deliverable item: its resource, and where its links lead."""
@@ -145,13 +152,14 @@ def fetch(asked: Json, read: Callable[[str, str, Parameters], Json]) -> Json:
         raise delivery_error(400, "NO_REQUESTS_PROVIDED", "Must supply at least one request")
     if len(requests) > MAX_FETCH:
         raise invalid_value("requests", len(requests))
-    common = asked.get("parameters") or {}
+    common = an_object("parameters", asked.get("parameters"))
     responses: list[Json] = []
     for entry in requests:
-        kind = "id" if "id" in entry else "key"
+        kind = "id" if "id" in an_object("requests", entry) else "key"
         if not isinstance(entry.get(kind), str):
             raise invalid_value("requests", entry)
-        parameters = Parameters.read({**common, **(entry.get("overrides") or {})})
+        overrides = an_object("overrides", entry.get("overrides"))
+        parameters = Parameters.read({**common, **overrides})
         try:
             responses.append(read(kind, entry[kind], parameters))
         except RefusalError as refusal:
@@ -178,20 +186,21 @@ def filtered(origin: Origin, asked: Json) -> Json:
     if not isinstance(rules, list) or not rules or len(rules) > MAX_PATHS:
         raise invalid_value("filterBy", rules)
     for rule in rules:
-        if not str(rule.get("path", "")).startswith("/") or "value" not in rule:
+        path = str(an_object("filterBy", rule).get("path", ""))
+        if not path.startswith("/") or "value" not in rule:
             raise invalid_value("filterBy", rule)
-    page = asked.get("page") or {}
+    page = an_object("page", asked.get("page"))
     size, start = page.get("size", MAX_PAGE), _start(page.get("cursor"))
     if not isinstance(size, int) or not 1 <= size <= MAX_PAGE:
         raise invalid_value("page.size", size)
-    parameters = Parameters.read(asked.get("parameters") or {})
+    parameters = Parameters.read(an_object("parameters", asked.get("parameters")))
     matching = _sorted(
         [
             found
             for found in origin.all()
             if all(pointer(rule["path"], found.resource["body"]) == rule["value"] for rule in rules)
         ],
-        asked.get("sortBy") or {},
+        an_object("sortBy", asked.get("sortBy")),
     )
     responses = [write(found, parameters) for found in matching[start : start + size]]
     answer: Json = {"responses": responses, "page": {"responseCount": len(responses)}}

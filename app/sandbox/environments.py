@@ -7,7 +7,7 @@ https://amplience.com/developers/docs/apis/content-delivery/fresh
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from flask import Blueprint, request
@@ -15,6 +15,7 @@ from flask import Blueprint, request
 from app.sandbox.core import Core
 from app.sandbox.delivery import Origin, Parameters, fetch, filtered, invalid_value, one
 from app.sandbox.errors import Json, RefusalError, delivery_error
+from app.sandbox.models import CdnCopy
 from app.sandbox.state import State
 
 Render = Callable[[], Json]
@@ -33,32 +34,18 @@ class Environment(Protocol):
 
 
 @dataclass
-class Copy:
-    """An answer that a cache keeps: what it was, and when."""
-
-    outcome: Json | RefusalError
-    time: float
-
-
-@dataclass
 class Cdn:
     """Serves copies, and a copy that is too old once more (stale-while-revalidate)."""
 
     state: State
     origin: Origin
-    copies: dict[tuple[object, ...], Copy] = field(default_factory=dict)
-    reset_seen: object = None
 
     def admit(self) -> None:
         """Let everyone in: the CDN is public and has no rate limit."""
-        # A sandbox that was reset has a new token table; its copies are then forgotten too.
-        if self.reset_seen is not self.state.tokens:
-            self.reset_seen = self.state.tokens
-            self.copies.clear()
 
     def answer(self, name: tuple[object, ...], render: Render) -> Json:
         """Give the copy; when it is too old, give it all the same and take a new one."""
-        kept = self.copies.get(name)
+        kept = self.state.cdn_copies.get(name)
         if kept is None:
             kept = self._keep(name, render)
         elif self.state.now() - kept.time >= self.state.options.cdn_ttl:
@@ -67,18 +54,17 @@ class Cdn:
             raise kept.outcome
         return kept.outcome
 
-    def _keep(self, name: tuple[object, ...], render: Render) -> Copy:
+    def _keep(self, name: tuple[object, ...], render: Render) -> CdnCopy:
         outcome: Json | RefusalError
         try:
             outcome = render()
         except RefusalError as refusal:
             outcome = refusal
-        made = Copy(outcome, self.state.now())
+        copy = CdnCopy(outcome, self.state.now())
+        self.state.cdn_copies.pop(name, None)
         if isinstance(outcome, dict) or self.state.options.cdn_caches_not_found:
-            self.copies[name] = made
-        else:
-            self.copies.pop(name, None)
-        return made
+            self.state.cdn_copies[name] = copy
+        return copy
 
 
 @dataclass
@@ -87,21 +73,17 @@ class Fresh:
 
     state: State
     origin: Origin
-    left: float = 0
-    time: float | None = None
 
     def admit(self) -> None:
         """Ask for the key, and take from a bucket that fills at the allowed rate."""
-        options, now = self.state.options, self.state.now()
+        state, options, now = self.state, self.state.options, self.state.now()
         if request.headers.get("X-API-Key") != options.fresh_api_key:
             raise delivery_error(401, "UNAUTHORIZED", "A valid X-API-Key header is required")
-        if self.time is None or now < self.time:
-            self.left, self.time = options.fresh_burst, now
-        filled = self.left + (now - self.time) * options.fresh_rate
-        self.left, self.time = min(options.fresh_burst, filled), now
-        if self.left < 1:
+        filled = state.fresh_left + (now - state.fresh_time) * options.fresh_rate
+        state.fresh_left, state.fresh_time = min(options.fresh_burst, filled), now
+        if state.fresh_left < 1:
             raise delivery_error(429, "THROTTLED_REQUEST", "Exceeded rate limit")
-        self.left -= 1
+        state.fresh_left -= 1
 
     def answer(self, name: tuple[object, ...], render: Render) -> Json:  # noqa: ARG002
         """Give the newest answer."""

@@ -103,15 +103,19 @@ class Front:
         return response(environ, start_response)
 
     def _answer(self, environ: "WSGIEnvironment", fault: Fault | None) -> Response:
-        kind = fault.kind if fault else None
-        if fault is None or kind in {"delay", "accept_then_fail"}:
-            if fault is not None and kind == "delay":
-                self._core.faults.wait(fault.seconds)
-            response = Response.from_app(self._app, environ, buffered=True)
-            if fault is None or kind == "delay":
-                return response
-        if kind == "hang":
+        if fault is None:
+            return self._real_answer(environ)
+        if fault.kind in {"delay", "hang"}:
             self._core.faults.wait(fault.seconds)
-        if kind in {"hang", "reset"} or (kind == "accept_then_fail" and fault.answer == "reset"):
+        if fault.kind == "delay":
+            return self._real_answer(environ)
+        if fault.kind == "accept_then_fail":
+            self._real_answer(environ)
+        elif fault.kind != "status":
             raise ConnectionResetError("closed by a sandbox fault")
+        if fault.answer == "reset":
+            raise ConnectionResetError("closed by a sandbox fault, after it was carried out")
         return failure(fault)
+
+    def _real_answer(self, environ: "WSGIEnvironment") -> Response:
+        return Response.from_app(self._app, environ, buffered=True)

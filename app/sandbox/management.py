@@ -26,6 +26,7 @@ def create_management(core: Core) -> Blueprint:
     add_repository_routes(routes, core.state, core.content)
     add_item_routes(routes, core.state, core.content)
     add_action_routes(routes, core.state, core.content)
+    add_archive_routes(routes, core.state, core.content)
     add_job_routes(routes, core.state)
     add_log_routes(routes, core.state)
     add_webhook_routes(routes, core.state)
@@ -93,14 +94,15 @@ def add_repository_routes(routes: Blueprint, state: State, content: Content) -> 
     @routes.post("/content-repositories/<repository_id>/content-items")
     def create_item(repository_id: str) -> Answer:
         body = hal.given()
-        item = content.create(
-            repository_id,
-            label=body.get("label", ""),
-            body=body.get("body", {}),
-            locale=body.get("locale"),
-            folder_id=body.get("folderId"),
-        )
-        return jsonify(hal.item(state, item)), 201
+        with state.lock:
+            item = content.create(
+                repository_id,
+                label=body.get("label", ""),
+                body=body.get("body", {}),
+                locale=body.get("locale"),
+                folder_id=body.get("folderId"),
+            )
+            return jsonify(hal.item(state, item)), 201
 
 
 def add_item_routes(routes: Blueprint, state: State, content: Content) -> None:
@@ -118,7 +120,8 @@ def add_item_routes(routes: Blueprint, state: State, content: Content) -> None:
     @routes.patch("/content-items/<item_id>")
     def update_item(item_id: str) -> Json:
         changes = hal.given()
-        return hal.item(state, content.update(item_id, changes.get("version"), changes))
+        with state.lock:
+            return hal.item(state, content.update(item_id, changes.get("version"), changes))
 
     @routes.get("/content-items/<item_id>/localizations")
     def list_localizations(item_id: str) -> Json:
@@ -133,13 +136,14 @@ def add_item_routes(routes: Blueprint, state: State, content: Content) -> None:
 
 
 def add_action_routes(routes: Blueprint, state: State, content: Content) -> None:
-    """Add what is done to content items."""
+    """Add localizing, publishing and unpublishing."""
 
     @routes.post("/content-items/<item_id>/locale")
     def set_locale(item_id: str) -> Json:
         body = hal.given()
-        item = content.set_locale(item_id, body.get("version"), str(body.get("locale", "")))
-        return hal.item(state, item)
+        with state.lock:
+            item = content.set_locale(item_id, body.get("version"), str(body.get("locale", "")))
+            return hal.item(state, item)
 
     @routes.post("/content-items/<item_id>/localize")
     def localize(item_id: str) -> Answer:
@@ -147,28 +151,38 @@ def add_action_routes(routes: Blueprint, state: State, content: Content) -> None
         locales = body.get("locales")
         if not isinstance(locales, list) or not locales:
             raise management_error(400, "BAD_REQUEST", "locales is required.", property="locales")
-        job = content.localize(item_id, body.get("version"), [str(one) for one in locales])
-        return jsonify(hal.localization_job(state, job)), 202
+        with state.lock:
+            job = content.localize(item_id, body.get("version"), [str(one) for one in locales])
+            return jsonify(hal.localization_job(state, job)), 202
 
     @routes.post("/content-items/<item_id>/publish")
     def publish(item_id: str) -> Response:
         job = content.publish(item_id)
         # The job is named by this header alone.
-        headers = {"Location": f"{state.api_url}/publishing-jobs/{job.id}"}
-        return Response(status=202, headers=headers)
+        where = f"{request.root_url}v2/content/publishing-jobs/{job.id}"
+        return Response(status=202, headers={"Location": where})
 
     @routes.post("/content-items/<item_id>/unpublish")
     def unpublish(item_id: str) -> Response:
         content.unpublish(item_id)
         return Response(status=202)
 
+
+def add_archive_routes(routes: Blueprint, state: State, content: Content) -> None:
+    """Add archiving and its undoing."""
+
+    def set_archived(item_id: str, *, archived: bool) -> Json:
+        version = hal.given().get("version")
+        with state.lock:
+            return hal.item(state, content.archive(item_id, version, archived=archived))
+
     @routes.post("/content-items/<item_id>/archive")
     def archive(item_id: str) -> Json:
-        return hal.item(state, content.archive(item_id, hal.given().get("version"), archived=True))
+        return set_archived(item_id, archived=True)
 
     @routes.post("/content-items/<item_id>/unarchive")
     def unarchive(item_id: str) -> Json:
-        return hal.item(state, content.archive(item_id, hal.given().get("version"), archived=False))
+        return set_archived(item_id, archived=False)
 
 
 def add_job_routes(routes: Blueprint, state: State) -> None:

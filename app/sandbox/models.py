@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from app.sandbox.errors import Json
+from app.sandbox.errors import Json, RefusalError
 
 
 def new_uuid() -> str:
@@ -127,6 +127,14 @@ class Call:
     time: float
     status: int | None = None
     fault: str | None = None
+
+
+@dataclass(frozen=True)
+class CdnCopy:
+    """An answer that the CDN keeps: what it was, or how it was refused, and when."""
+
+    outcome: Json | RefusalError
+    time: float
 
 
 @dataclass(frozen=True)

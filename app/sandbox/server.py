@@ -88,11 +88,19 @@ class SandboxServer:
 
     def start(self) -> Self:
         """Bind the port and answer from a background thread."""
-        self._core = core = Core(self._options)
-        handler = type("Handler", (QuietHandler,), {"connections": self._connections})
         host, port = self._address
-        app = Front(create_app(core), core)
-        self._server = make_server(host, port, app, threaded=True, request_handler=handler)
+        handler = type("Handler", (QuietHandler,), {"connections": self._connections})
+        # Werkzeug ends the process when the port is taken; a socket of our own raises OSError.
+        with socket.create_server(self._address, backlog=128) as listener:
+            self._core = core = Core(self._options)
+            self._server = make_server(
+                host,
+                port,
+                Front(create_app(core), core),
+                threaded=True,
+                request_handler=handler,
+                fd=listener.fileno(),
+            )
         core.state.url = f"http://{host}:{self._server.port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="sandbox-server", daemon=True
@@ -170,6 +178,11 @@ class SandboxServer:
     def received(self, name: str, *, at_least: int = 0, timeout: float = 5) -> list[Received]:
         """List what reached a downstream, waiting a while for so many requests."""
         return received(self.state, name, at_least=at_least, timeout=timeout)
+
+    def reset(self) -> None:
+        """Let what is under way end, then forget everything and set the clock right."""
+        self.core.settle(1)
+        self.core.reset()
 
     def settle(self, timeout: float = 5) -> bool:
         """Wait until every job, webhook and retry is done; tell whether that came in time."""

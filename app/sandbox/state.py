@@ -10,6 +10,7 @@ from collections import deque
 from app.sandbox.errors import Json, not_found
 from app.sandbox.models import (
     Call,
+    CdnCopy,
     Item,
     LocalizationJob,
     PublishingJob,
@@ -38,6 +39,8 @@ class State:
         with self.lock:
             self.offset = 0.0
             self.items: dict[str, Item] = {}
+            self.families: dict[str, list[Item]] = {}
+            self.delivery_keys: dict[str, str] = {}
             self.snapshots: dict[str, Snapshot] = {}
             self.published: dict[str, Snapshot] = {}
             self.publishing_jobs: dict[str, PublishingJob] = {}
@@ -50,6 +53,9 @@ class State:
             self.publish_times: deque[float] = deque()
             self.calls: deque[Call] = deque(maxlen=LOG_LIMIT)
             self.downstream: dict[str, deque[Received]] = {}
+            self.cdn_copies: dict[tuple[object, ...], CdnCopy] = {}
+            self.fresh_left = self.options.fresh_burst
+            self.fresh_time = self.now()
             self.changed.notify_all()
 
     def now(self) -> float:
@@ -102,4 +108,4 @@ class State:
 
     def variants(self, item: Item) -> list[Item]:
         """List the item and its localized variants, oldest first."""
-        return [other for other in self.items.values() if other.family == item.family]
+        return list(self.families[item.family])

@@ -56,7 +56,10 @@ def checked(given: Json) -> Json:
     for rule in given.get("filters", []):
         try:
             known = rule["type"] in {"equal", "in"}
-            complete = rule["arguments"][0]["jsonPath"] and "value" in rule["arguments"][1]
+            value = rule["arguments"][1]["value"]
+            complete = rule["arguments"][0]["jsonPath"] and (
+                isinstance(value, list) == (rule["type"] == "in")
+            )
         except (KeyError, IndexError, TypeError):
             known = complete = False
         if not (known and complete):

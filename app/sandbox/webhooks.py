@@ -30,6 +30,8 @@ EVENT_TYPES = (
     "dynamic-content.snapshot.published",
 )
 SENDERS = 4
+LONGEST_END = 2
+"""How long the end waits for a receiver that does not answer."""
 MISSING = object()
 
 
@@ -108,7 +110,7 @@ class WebhookSender:
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
-            thread.join(self._state.options.webhook_timeout + 1)
+            thread.join(LONGEST_END)
 
     def clear(self) -> None:
         """Drop every request that has not begun."""

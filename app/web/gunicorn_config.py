@@ -11,8 +11,8 @@ import logging
 import os
 from pathlib import Path
 
-from gunicorn import glogging
-from gunicorn.config import Config
+from gunicorn import glogging  # type: ignore[import-untyped]
+from gunicorn.config import Config  # type: ignore[import-untyped]
 
 from app.config import load_settings
 from app.errors import ConfigError
@@ -23,13 +23,15 @@ try:
 except ConfigError as error:
     # Here, once, with every fault; not as a stack from each worker that dies while it starts.
     raise SystemExit(
-        "\n".join(["dc-relay cannot start:", *(f"  {fault}" for fault in error.problems)])
+        "\n".join(
+            ["The configuration cannot be used:", *(f"  {fault}" for fault in error.problems)]
+        )
     ) from None
 
 configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
 
 
-class RootLogger(glogging.Logger):
+class RootLogger(glogging.Logger):  # type: ignore[misc]  # gunicorn has no types
     """Sends gunicorn's own lines through our formatter, in place of its own."""
 
     def setup(self, cfg: Config) -> None:

@@ -36,7 +36,7 @@ def test_upgrade_twice_and_by_many_at_once_is_one_upgrade(database_url: str) -> 
 
 def test_missing_schema_says_what_to_run(database_url: str) -> None:
     empty = Storage(database_url)
-    with pytest.raises(SchemaMismatch, match="missing.*dc-relay db upgrade"):
+    with pytest.raises(SchemaMismatch, match=r"missing.*dc-relay db upgrade"):
         check_schema(empty)
     empty.close()
 
@@ -60,9 +60,14 @@ def test_newer_schema_is_not_touched_by_an_upgrade(storage: Storage) -> None:
 
 def test_error_inside_a_write_leaves_nothing(storage: Storage) -> None:
     row = {"owner": "w", "host": "h", "pid": 1, "started_at": 1, "beat_at": 1}
-    with pytest.raises(ZeroDivisionError), storage.write() as connection:
-        connection.execute(insert(beats).values(row))
-        raise ZeroDivisionError
+
+    def fail_after_writing() -> None:
+        with storage.write() as connection:
+            connection.execute(insert(beats).values(row))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_writing()
     with storage.read() as connection:
         assert connection.execute(select(beats)).all() == []
 

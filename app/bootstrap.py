@@ -1,0 +1,146 @@
+"""The one room where things are built and joined: settings in, a service out.
+
+Nothing else makes a client, an engine or a worker. What is built here is handed down by name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from app.actions import Action
+from app.actions.forward import Forward, HubContent
+from app.actions.localize import Localize
+from app.amplience.delivery import DeliveryClient
+from app.amplience.loader import ContentLoader
+from app.amplience.management import ManagementClient
+from app.config import ForwardSpec, LocalizeSpec, RetrySchedule, Settings, UnpublishSpec
+from app.config.settings import AMPLIENCE_RETRY
+from app.destinations.sending import DestinationClient
+from app.events import WebhookEvent
+from app.ledger import Accepted, GroupCommit, Job, Readiness, accept, readiness
+from app.rules import Plan
+from app.storage import Storage
+from app.worker import Runner, Worker, WorkerOptions
+
+# A sender that gets no answer tries again, and how long it waits is not documented: so soon.
+_DOOR_TIMEOUT = 1.5
+
+
+class WebLedger:
+    """The ledger as the web sees it: events go in, in groups; how the work goes comes out."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._group = GroupCommit(lambda batch: accept(storage, batch))
+
+    def accept(self, event: WebhookEvent, plans: Sequence[Plan]) -> Accepted:
+        """Commit one event with its jobs; see `GroupCommit.accept`."""
+        return self._group.accept(event, plans)
+
+    def ping(self) -> None:
+        """Return if the database answers; raises `StorageUnavailable`."""
+        self._storage.ping()
+
+    def readiness(self) -> Readiness:
+        """Tell how the work goes; raises `StorageUnavailable`."""
+        return readiness(self._storage)
+
+    def close(self) -> None:
+        """Write what waits, then close the database."""
+        self._group.close()
+        self._storage.close()
+
+
+@dataclass(frozen=True)
+class WebServices:
+    """What the web is made of."""
+
+    settings: Settings
+    ledger: WebLedger
+
+
+@dataclass(frozen=True)
+class BuiltWorker:
+    """A worker, the database it works on, and how to let go of everything."""
+
+    worker: Worker
+    storage: Storage
+    close: Callable[[], None]
+
+
+def build_web(settings: Settings) -> WebServices:
+    """Build what the web needs. Call it after a fork: connections must not be shared."""
+    return WebServices(settings, WebLedger(Storage(settings.database_url, timeout=_DOOR_TIMEOUT)))
+
+
+def build_worker(settings: Settings, *, options: WorkerOptions | None = None) -> BuiltWorker:
+    """Build a worker that does the jobs of every rule."""
+    options = options or WorkerOptions(threads=settings.worker_threads)
+    with ExitStack() as opened:
+        storage = Storage(settings.database_url, pool_size=options.threads + 4)
+        opened.callback(storage.close)
+        runner = Runner(
+            storage=storage, actions=_actions(settings, opened), schedule=_schedules(settings)
+        )
+        worker = Worker(
+            storage=storage, run_job=runner.run, lanes=_lanes(settings), options=options
+        )
+        return BuiltWorker(worker, storage, opened.pop_all().close)
+    raise AssertionError("an ExitStack swallows nothing")
+
+
+def _actions(settings: Settings, opened: ExitStack) -> dict[str, Action]:
+    management: dict[str, ManagementClient] = {}
+    content: dict[str, HubContent] = {}
+    for hub in settings.hubs:
+        if hub.credentials:
+            client = ManagementClient(credentials=hub.credentials, hosts=settings.amplience)
+            opened.callback(client.close)
+            management[hub.key] = client
+        if hub.delivery:
+            delivery = DeliveryClient(hub.delivery)
+            opened.callback(delivery.close)
+            content[hub.key] = HubContent(ContentLoader(delivery), hub.delivery.source)
+    sender = DestinationClient()
+    opened.callback(sender.close)
+    return {
+        "localize": Localize(
+            clients=management,
+            hub_ids={hub.key: hub.id for hub in settings.hubs},
+            clock=time.time,
+        ),
+        "forward": Forward(
+            hubs=content,
+            destinations={place.name: place for place in settings.destinations},
+            sender=sender,
+            clock=time.time,
+        ),
+    }
+
+
+def _schedules(settings: Settings) -> Callable[[Job], RetrySchedule]:
+    by_name = {place.name: place.retry for place in settings.destinations}
+
+    def schedule(job: Job) -> RetrySchedule:
+        if job.action == "forward":
+            return by_name.get(job.target, AMPLIENCE_RETRY)
+        return AMPLIENCE_RETRY
+
+    return schedule
+
+
+def _lanes(settings: Settings) -> set[str]:
+    lanes: set[str] = set()
+    for rule in settings.rules:
+        hubs = [hub.key for hub in settings.hubs if rule.hub in (None, hub.key)]
+        match rule.action:
+            case ForwardSpec(to=names):
+                lanes |= {f"forward:{name}" for name in names}
+            case LocalizeSpec():
+                lanes |= {f"localize:{hub}" for hub in hubs}
+            case UnpublishSpec():
+                lanes |= {f"unpublish:{hub}" for hub in hubs}
+    return lanes

@@ -1,0 +1,57 @@
+"""The world's door: receives webhooks, says how the service is, and shows it to its operator.
+
+A view is glue: it calls the rooms below and turns what they say into HTTP. Nothing here decides
+what an event means, and nothing calls another service inside a request.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Literal
+
+import structlog
+from flask import Flask, Response
+
+from app.web import errors, health, limits, webhooks
+from app.web.limits import MAX_BODY
+from app.web.services import DoorLedger, DoorServices
+
+Guard = Literal["signature", "open"]
+
+# Who may use the routes of each blueprint, by its name. A test fails on a route that is not here.
+GUARDS: dict[str, Guard] = {
+    webhooks.NAME: "signature",
+    health.NAME: "open",
+}
+
+_log = structlog.get_logger(__name__)
+
+
+class _App(Flask):
+    def log_exception(
+        self,
+        exc_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None],
+    ) -> None:
+        """Log a fault of ours once, and as structured as every other line."""
+        _log.error("unhandled-exception", exc_info=exc_info)
+
+
+def create_app(services: DoorServices) -> Flask:
+    """The WSGI application. It opens nothing by itself: `services` has what it needs."""
+    # Without a static folder there is no route that no blueprint guards.
+    app = _App(__name__, static_folder=None)
+    limits.register(app)
+    app.after_request(_harden)
+    errors.register(app)
+    app.register_blueprint(webhooks.build(services))
+    app.register_blueprint(health.build(services))
+    return app
+
+
+def _harden(response: Response) -> Response:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+__all__ = ["GUARDS", "MAX_BODY", "DoorLedger", "DoorServices", "Guard", "create_app"]

@@ -1,0 +1,116 @@
+"""Receives webhooks: who is knocking, what do they say, write it down, answer.
+
+The order is the contract: size, method and content type, signature over the raw bytes, JSON and
+envelope, the event's schema, commit. Nothing is parsed before its signature has been checked, and
+nothing is answered 2xx before its commit.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import structlog
+from flask import Blueprint, Response, g, jsonify, request
+
+from app.config import Hub, Settings
+from app.errors import WebhookRejected
+from app.observability import count_webhook
+from app.rules import match
+from app.schemas import load_event
+from app.signature import HEADER, verify
+from app.web.limits import whole_body
+from app.web.services import DoorServices
+
+NAME = "webhooks"
+
+_STATUS = {"accepted": 202, "ignored": 202, "duplicate": 200}
+
+_log = structlog.get_logger(__name__)
+
+
+def build(services: DoorServices) -> Blueprint:
+    """The blueprint of `POST /webhooks` and `POST /webhooks/{hub}`."""
+    blueprint = Blueprint(NAME, __name__)
+    settings = services.settings
+
+    @blueprint.post("/webhooks")
+    @blueprint.post("/webhooks/<hub>")
+    def receive(hub: str | None = None) -> tuple[Response, int]:
+        body = whole_body()
+        sender = _hub(settings, hub)
+        g.webhook = {"hub": sender.key}
+        _check_content_type()
+        verify(body, request.headers.get(HEADER), sender.webhook_secrets)
+        event = load_event(body, hub=sender.key)
+        g.webhook.update(event_id=event.id, name=event.name)
+        accepted = services.ledger.accept(event, match(event, settings.rules))
+        if accepted.status == "conflict":
+            raise _conflict()
+        g.reason = accepted.status
+        g.webhook.update(jobs=accepted.jobs)
+        answer = {"id": event.id, "status": accepted.status, "jobs": accepted.jobs}
+        return jsonify(answer), _STATUS[accepted.status]
+
+    blueprint.after_request(_report)
+    return blueprint
+
+
+def _hub(settings: Settings, key: str | None) -> Hub:
+    if key is None and len(settings.hubs) == 1:
+        return settings.hubs[0]
+    if key is None:
+        raise WebhookRejected(
+            status=404,
+            reason="hub-missing",
+            detail="This service serves several hubs. Send to /webhooks/{hub}, with the hub's key.",
+        )
+    hub = settings.hub(key)
+    if hub is None:
+        # Which hubs there are is nobody's business before a signature has been checked.
+        raise WebhookRejected(status=404, reason="unknown-hub", detail="There is no such hub here.")
+    return hub
+
+
+def _check_content_type() -> None:
+    # Amplience lets custom headers replace the content type, and parameters do no harm.
+    kind = request.mimetype
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return
+    raise WebhookRejected(
+        status=415,
+        reason="content-type-unsupported",
+        detail="Send the webhook as application/json.",
+    )
+
+
+def _conflict() -> WebhookRejected:
+    # The signature covers no time, so an id that comes back with other content may be a forgery
+    # from pieces, or two webhooks that a custom payload gave one id. It is kept for the operator.
+    return WebhookRejected(
+        status=409,
+        reason="id-conflict",
+        detail="An event with this id and another payload is known. This one is kept aside.",
+    )
+
+
+def _report(response: Response) -> Response:
+    """One line per webhook: what it was and what became of it, never its body."""
+    fields: dict[str, Any] = {"event_id": None, "hub": None, "name": None, "jobs": 0}
+    fields.update(g.get("webhook", {}))
+    reason = g.get("reason", "unknown")
+    count_webhook(reason)
+    _log.log(
+        _level(response.status_code),
+        "webhook",
+        status=response.status_code,
+        reason=reason,
+        **fields,
+    )
+    return response
+
+
+def _level(status: int) -> int:
+    if status < 400:
+        return logging.INFO
+    return logging.WARNING if status < 500 else logging.ERROR

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.amplience.delivery import (
+    ContentMissing,
+    ContentParameters,
+    ContentRequest,
+    DeliveredContent,
+    DeliveryClient,
+    FetchResult,
+)
+from app.amplience.loader import ContentLoader
+from app.errors import AmplienceError, NotFound, RateLimited, Refused, Unavailable
+from tests.amplience.conftest import Serve
+from tests.servers import Received, Reply, json_reply
+
+ALL = ContentParameters()
+
+
+class Fetches:
+    """Answers with the id; `failure` fails whole calls, `special` single items."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[str], ContentParameters]] = []
+        self.failure: BaseException | None = None
+        self.special: dict[str, FetchResult] = {}
+
+    def fetch(
+        self, requests: Sequence[ContentRequest], parameters: ContentParameters
+    ) -> list[FetchResult]:
+        ids = [request.id or "" for request in requests]
+        self.calls.append((ids, parameters))
+        if self.failure:
+            raise self.failure
+        return [self.special.get(item) or DeliveredContent({"id": item}) for item in ids]
+
+
+@pytest.fixture
+def client() -> Fetches:
+    return Fetches()
+
+
+def _at_once(count: int, ask: Callable[[int], object]) -> list[object]:
+    """Run `ask(n)` in `count` threads that start together; an error is a result."""
+    together = threading.Barrier(count)
+
+    def run(number: int) -> object:
+        together.wait()
+        try:
+            return ask(number)
+        except Exception as error:  # noqa: BLE001 (handed to the test)
+            return error
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(run, range(count)))
+
+
+def test_thirty_threads_make_three_calls(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0.5)
+    results = _at_once(30, lambda n: loader.load(f"item-{n}", ALL))
+    assert results == [DeliveredContent({"id": f"item-{n}"}) for n in range(30)]
+    assert sorted(len(ids) for ids, _ in client.calls) == [6, 12, 12]
+
+
+def test_full_group_leaves_at_once(client: Fetches) -> None:
+    loader = ContentLoader(client, window=30)
+    _at_once(12, lambda n: loader.load(f"item-{n}", ALL))
+    assert len(client.calls) == 1
+
+
+def test_one_item_waits_no_longer_than_the_window(client: Fetches) -> None:
+    started = time.monotonic()
+    assert ContentLoader(client).load("alone", ALL).content == {"id": "alone"}
+    assert time.monotonic() - started < 0.2
+
+
+def test_same_item_takes_one_place(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0.2)
+    results = _at_once(20, lambda n: loader.load(f"item-{n % 2}", ALL))
+    assert [sorted(ids) for ids, _ in client.calls] == [["item-0", "item-1"]]
+    assert results == [DeliveredContent({"id": f"item-{n % 2}"}) for n in range(20)]
+
+
+def test_a_second_load_asks_again(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0)
+    loader.load("a", ALL)
+    loader.load("a", ALL)
+    assert len(client.calls) == 2
+
+
+def test_other_parameters_are_another_call(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0.2)
+    parameters = [ContentParameters(locale="en-GB"), ContentParameters(locale="fr-FR")]
+    _at_once(8, lambda n: loader.load(f"item-{n}", parameters[n % 2]))
+    assert sorted((len(ids), used.locale) for ids, used in client.calls) == [
+        (4, "en-GB"),
+        (4, "fr-FR"),
+    ]
+
+
+def test_missing_item_fails_its_callers_alone(client: Fetches) -> None:
+    client.special["gone"] = ContentMissing(ContentRequest(id="gone"))
+    loader = ContentLoader(client, window=0.2)
+    ids = ["gone", "here", "gone"]
+    first, here, second = _at_once(3, lambda n: loader.load(ids[n], ALL))
+    assert isinstance(first, NotFound)
+    assert isinstance(second, NotFound)
+    assert first is not second
+    assert here == DeliveredContent({"id": "here"})
+    assert len(client.calls) == 1
+
+
+def test_error_of_one_item_fails_its_callers_alone(client: Fetches) -> None:
+    client.special["odd"] = RateLimited("slow down", code="THROTTLED_REQUEST")
+    loader = ContentLoader(client, window=0.2)
+    ids = ["odd", "here", "odd"]
+    first, here, second = _at_once(3, lambda n: loader.load(ids[n], ALL))
+    assert isinstance(first, RateLimited)
+    assert isinstance(second, RateLimited)
+    assert first is not second
+    assert here == DeliveredContent({"id": "here"})
+
+
+def test_failed_call_reaches_each_caller_as_its_own(client: Fetches) -> None:
+    client.failure = RateLimited("slow down", status=429, retry_after=7.0)
+    loader = ContentLoader(client, window=0.2)
+    errors = _at_once(6, lambda n: loader.load(f"item-{n}", ALL))
+    assert len({id(error) for error in errors}) == 6
+    for error in errors:
+        assert isinstance(error, RateLimited)
+        assert (str(error), error.status, error.retry_after) == ("slow down", 429, 7.0)
+    assert len(client.calls) == 1
+    client.failure = None
+    assert loader.load("item-0", ALL).content == {"id": "item-0"}
+
+
+def test_a_fault_of_ours_leaves_nobody_waiting(client: Fetches) -> None:
+    client.failure = KeyError("a fault")
+    loader = ContentLoader(client, window=0.2)
+    errors = _at_once(4, lambda n: loader.load(f"item-{n}", ALL))
+    assert sorted(type(error).__name__ for error in errors) == ["KeyError", *["Unavailable"] * 3]
+
+
+def test_impossible_id_spoils_no_group(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0.2)
+    ids = ["a/b", "here"]
+    bad, good = _at_once(2, lambda n: loader.load(ids[n], ALL))
+    assert isinstance(bad, Refused)
+    assert good == DeliveredContent({"id": "here"})
+
+
+def test_nobody_is_forgotten_under_load(client: Fetches) -> None:
+    """Threads that never stop asking: each gets its own item, and no call is too big."""
+    loader = ContentLoader(client, window=0.001, most=3)
+    end = time.monotonic() + 1.0
+
+    def ask(number: int) -> int:
+        asked = 0
+        while time.monotonic() < end:
+            item = f"item-{number}-{asked % 5}"
+            assert loader.load(item, ALL).content == {"id": item}
+            asked += 1
+        return asked
+
+    counts = _at_once(16, ask)
+    assert all(isinstance(count, int) and count > 0 for count in counts), counts
+    assert max(len(ids) for ids, _ in client.calls) == 3
+
+
+def test_real_calls_are_gathered_as_well(
+    serve: Serve, delivery: Callable[..., DeliveryClient]
+) -> None:
+    def answer(request: Received) -> Reply:
+        return json_reply({"responses": [{"content": ask} for ask in request.json["requests"]]})
+
+    server = serve(answer)
+    loader = ContentLoader(delivery(server.url), window=0.5)
+    results = _at_once(24, lambda n: loader.load(f"item-{n}", ALL))
+    assert results == [DeliveredContent({"id": f"item-{n}"}) for n in range(24)]
+    assert len(server.received) == 2
+
+
+def test_real_failure_is_an_error_of_ours(
+    serve: Serve, delivery: Callable[..., DeliveryClient]
+) -> None:
+    loader = ContentLoader(delivery(serve(lambda _: Reply(503)).url), window=0.2)
+    errors = _at_once(3, lambda n: loader.load(f"item-{n}", ALL))
+    assert all(isinstance(error, Unavailable) for error in errors)
+    assert all(isinstance(error, AmplienceError) and error.status == 503 for error in errors)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+SECRET = "the-webhook-secret"
+# A worker that is told to stop waits a moment for a last request on each open connection.
+CLOSE = {"Connection": "close"}
+
+
+def web_command() -> list[str]:
+    """The web process of the Procfile, with another application in place of ours."""
+    line = next(
+        line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("web: ")
+    )
+    python, *arguments, application = shlex.split(line.removeprefix("web: "))
+    assert python == "python"
+    assert application == "app.web.wsgi:app"
+    return [sys.executable, *arguments, "tests.deploy.hello:app"]
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "RELAY_CONFIG": "",
+        "DATABASE_URL": f"sqlite:///{home}/relay.db",
+        "WEBHOOK_SECRET": SECRET,
+        **more,
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    port = free_port()
+    process = subprocess.Popen(
+        web_command(),
+        cwd=ROOT,
+        env=environment(home, PORT=str(port), WEB_CONCURRENCY="2"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                requests.get(url, headers=CLOSE, timeout=5)
+                break
+            except requests.ConnectionError:
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.05)
+        yield process, url
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.processes
+def test_web_serves_finishes_what_runs_and_logs_json_lines_only(tmp_path: Path) -> None:
+    with serving(tmp_path) as (process, url), ThreadPoolExecutor() as callers:
+        slow = callers.submit(requests.get, f"{url}/slow?token={SECRET}", headers=CLOSE, timeout=10)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        answer = slow.result()
+        out, err = process.communicate(timeout=30)
+
+    lines: list[dict[str, Any]] = [json.loads(line) for line in err.splitlines()]
+    events = [line["event"] for line in lines]
+    assert answer.text == "hello"
+    assert process.returncode == 0
+    assert out == ""
+    assert {line["logger"] for line in lines} == {"gunicorn.error"}
+    assert sum(event.startswith("Booting worker") for event in events) == 2
+    assert any("gthread" in event for event in events)
+    assert SECRET not in err
+    # Nothing is left in the home directory: no control socket.
+    assert not (tmp_path / ".gunicorn").exists()
+
+
+@pytest.mark.processes
+def test_faulty_settings_stop_the_start_with_every_fault_and_no_stack(tmp_path: Path) -> None:
+    done = subprocess.run(
+        web_command(),
+        cwd=ROOT,
+        env=environment(tmp_path, WEBHOOK_SECRET="", LOG_LEVEL="LOUD"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert done.returncode != 0
+    assert "WEBHOOK_SECRET" in done.stderr
+    assert "LOG_LEVEL" in done.stderr
+    assert "Traceback" not in done.stderr

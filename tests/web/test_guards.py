@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from app.web import GUARDS, create_app
+from tests.builders import make_settings
+from tests.web.conftest import FakeLedger, Services
+
+
+@pytest.fixture
+def app() -> Flask:
+    return create_app(Services(make_settings(), FakeLedger()))
+
+
+def guard_of(rule: Rule) -> str | None:
+    return GUARDS.get(rule.endpoint.rpartition(".")[0])
+
+
+def path_of(rule: Rule) -> str:
+    return "".join("main" if dynamic else text for dynamic, text in rule._trace).removeprefix("|")
+
+
+def test_every_route_has_a_declared_guard(app: Flask) -> None:
+    routes = list(app.url_map.iter_rules())
+    assert routes
+    assert [rule.rule for rule in routes if guard_of(rule) is None] == []
+
+
+def test_signature_routes_let_nobody_in_without_one(app: Flask) -> None:
+    client = app.test_client()
+    guarded = [rule for rule in app.url_map.iter_rules() if guard_of(rule) == "signature"]
+    assert {rule.rule for rule in guarded} == {"/webhooks", "/webhooks/<hub>"}
+    for rule in guarded:
+        answer = client.post(path_of(rule), data=b"{}", content_type="application/json")
+        assert answer.status_code == 401
+
+
+def test_what_is_open_is_health_and_nothing_else(app: Flask) -> None:
+    is_open = {rule.rule for rule in app.url_map.iter_rules() if guard_of(rule) == "open"}
+    assert is_open == {"/healthz", "/readyz"}
