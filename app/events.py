@@ -22,6 +22,9 @@ EDITION_UNSCHEDULED = "dynamic-content.edition.unscheduled"
 EDITION_PUBLISHED = "dynamic-content.edition.published"
 SNAPSHOT_PUBLISHED = "dynamic-content.snapshot.published"
 
+# What happens to an edition names no content item, so no action can work on it.
+EDITION_EVENT_NAMES = frozenset({EDITION_SCHEDULED, EDITION_UNSCHEDULED, EDITION_PUBLISHED})
+
 # Not an enum: a name that Amplience adds tomorrow must be stored, not refused.
 KNOWN_EVENT_NAMES = frozenset(
     {
@@ -29,10 +32,8 @@ KNOWN_EVENT_NAMES = frozenset(
         CONTENT_ITEM_UPDATED,
         CONTENT_ITEM_ASSIGNED,
         CONTENT_ITEM_WORKFLOW_UPDATED,
-        EDITION_SCHEDULED,
-        EDITION_UNSCHEDULED,
-        EDITION_PUBLISHED,
         SNAPSHOT_PUBLISHED,
+        *EDITION_EVENT_NAMES,
     }
 )
 

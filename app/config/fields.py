@@ -26,6 +26,8 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _LOCALE = r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*"
 _LOCALE_EXPRESSION = re.compile(rf"\*|{_LOCALE}(?:-\*)?")
 
+_URL_ADVICE = "Write a whole URL, such as https://search.example/items."
+
 
 def did_you_mean(written: str, known: Iterable[str]) -> str:
     """`Did you mean "schema"?`, or all that is known when nothing is near."""
@@ -34,9 +36,6 @@ def did_you_mean(written: str, known: Iterable[str]) -> str:
     if near:
         return f'Did you mean "{near[0]}"?'
     return f"Known here: {', '.join(names)}." if names else "There is none yet."
-
-
-URL_ADVICE = "Write a whole URL, such as https://search.example/items."
 
 
 class Text(fields.String):
@@ -127,7 +126,7 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         reachable = None
     if not reachable or re.search(r"\s", url):
-        raise ValidationError(f"This is not an http or https URL.\n{URL_ADVICE}")
+        raise ValidationError(f"This is not an http or https URL.\n{_URL_ADVICE}")
     return parts
 
 

@@ -24,6 +24,7 @@ from app.config.fields import (
 from app.config.lists import EntryList, TextList
 from app.config.settings import Condition, ForwardSpec, LocalizeSpec, Rule, Where
 from app.config.tables import NOT_BUILT, NOT_SUPPORTED, Table, one_of, some
+from app.events import EDITION_EVENT_NAMES
 
 
 class WhereTable(Table):
@@ -97,7 +98,7 @@ class RuleTable(Table):
 
     @validates_schema(skip_on_field_errors=False)
     def _events_name_an_item(self, loaded: dict[str, Any], **_: Any) -> None:
-        if any(".edition." in event for event in loaded.get("events", ())):
+        if EDITION_EVENT_NAMES & set(loaded.get("events", ())):
             raise ValidationError(
                 "An edition's event names no content item, so no action can use it.\n"
                 "Use dynamic-content.snapshot.published, which names the item that was published.",

@@ -204,8 +204,8 @@ _OPEN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-ag
 
 
 def _secrets(settings: Settings) -> list[str]:
-    found = [settings.admin_token or "", settings.sentry_dsn or ""]
-    found.append(unquote(urlsplit(settings.database_url).password or ""))
+    password = urlsplit(settings.database_url).password
+    found = [settings.admin_token or "", settings.sentry_dsn or "", unquote(password or "")]
     for hub in settings.hubs:
         found.extend(hub.webhook_secrets)
         if isinstance(hub.credentials, ClientCredentials):

@@ -13,6 +13,7 @@ import io
 import ipaddress
 import socket
 import time
+from functools import partial
 from http.client import HTTPResponse
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-# Each may take the whole time for connecting.
+# They share the time for connecting, and each needs enough of it.
 MOST_ADDRESSES = 3
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -67,17 +68,21 @@ class _Timed(HTTPConnection):
 
     def getresponse(self) -> Any:
         # Here `timeout` is what connecting and sending have left of the whole time.
-        end = time.monotonic() + self.timeout if isinstance(self.timeout, (int, float)) else None
-        self.response_class = _bounded_by(end)
+        if isinstance(self.timeout, (int, float)):
+            end = time.monotonic() + self.timeout
+            # All that http.client does with it is to call it.
+            self.response_class = partial(_TimedResponse, end=end)  # type: ignore[assignment]
         return super().getresponse()
 
 
-class _Guarded(_Timed):
-    """A connection to public addresses alone."""
+class GuardedConnection(_Timed):
+    """A connection to addresses that it `allows` alone: the public ones."""
+
+    allows = staticmethod(is_public)
 
     def _new_conn(self) -> socket.socket:
         name = self._dns_host
-        public = [address for address in self._resolve(name) if is_public(_parsed(address))]
+        public = [address for address in self._resolve(name) if self.allows(_parsed(address))]
         if not public:
             raise AddressRefused
         # urllib3 dials `_dns_host`, and reads the name that it checks the certificate for from
@@ -88,6 +93,17 @@ class _Guarded(_Timed):
             self._dns_host = name
 
     def _dial(self, addresses: list[str]) -> socket.socket:
+        whole = self.timeout
+        if isinstance(whole, (int, float)):
+            self.timeout = whole / len(addresses)
+        try:
+            connected = self._first_that_answers(addresses)
+        finally:
+            self.timeout = whole
+        connected.settimeout(whole)
+        return connected
+
+    def _first_that_answers(self, addresses: list[str]) -> socket.socket:
         for address in addresses[:-1]:
             self._dns_host = address
             try:
@@ -109,7 +125,7 @@ class _TimedTls(_Timed, HTTPSConnection):
     pass
 
 
-class _GuardedTls(_Guarded, HTTPSConnection):
+class _GuardedTls(GuardedConnection, HTTPSConnection):
     pass
 
 
@@ -122,7 +138,7 @@ class _OpenTlsPool(HTTPSConnectionPool):
 
 
 class _GuardedPool(HTTPConnectionPool):
-    ConnectionCls = _Guarded
+    ConnectionCls = GuardedConnection
 
 
 class _GuardedTlsPool(HTTPSConnectionPool):
@@ -180,14 +196,10 @@ class _UntilTheEnd(io.RawIOBase):
         super().close()
 
 
-def _bounded_by(end: float | None) -> type[HTTPResponse]:
-    """The class of a response that is read until `end` and no longer (a time.monotonic)."""
+class _TimedResponse(HTTPResponse):
+    """A response that is read until `end` and no longer (a time.monotonic)."""
 
-    class Bounded(HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-            super().__init__(sock, *args, **kwargs)
-            if end is not None:
-                raw = self.fp.detach()
-                self.fp = io.BufferedReader(_UntilTheEnd(cast(socket.SocketIO, raw), sock, end))
-
-    return Bounded
+    def __init__(self, sock: socket.socket, *args: Any, end: float, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        raw = cast(socket.SocketIO, self.fp.detach())
+        self.fp = io.BufferedReader(_UntilTheEnd(raw, sock, end))

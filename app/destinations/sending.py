@@ -32,7 +32,6 @@ from app.errors import (
     DestinationUnavailable,
 )
 
-CONNECT_TIMEOUT = 3.05
 LONGEST_BODY = 64 * 1024
 LONGEST_EXCERPT = 2000
 LONGEST_RETRY_AFTER = 86_400
@@ -117,9 +116,8 @@ class DestinationClient:
             data=message.body,
             headers=headers,
             # requests passes urllib3's own kind of timeout on; its types do not say so.
-            timeout=Timeout(  # type: ignore[arg-type]
-                connect=min(CONNECT_TIMEOUT, destination.timeout), total=destination.timeout
-            ),
+            # No shorter one for connecting: urllib3 would apply that to sending the body as well.
+            timeout=Timeout(total=destination.timeout),  # type: ignore[arg-type]
             allow_redirects=False,
             stream=True,
         ) as response:

@@ -126,7 +126,8 @@ def _job_row(plan: Plan, event: WebhookEvent, row_id: int, now: int) -> dict[str
         "target": plan.target,
         "lane": plan.lane,
         "key": plan.key,
-        "version": plan.version,
+        # An event that does not say when the content changed counts as of now.
+        "version": plan.version or now,
         "args": dict(plan.args),
         "state": "waiting",
         "run_at": now,
@@ -138,7 +139,12 @@ def _supersede(
     connection: Connection, plans: Sequence[Plan], identifiers: Sequence[int], now: int
 ) -> None:
     newer = [
-        {"b_id": identifier, "b_key": plan.key, "b_rule": plan.rule, "b_version": plan.version}
+        {
+            "b_id": identifier,
+            "b_key": plan.key,
+            "b_rule": plan.rule,
+            "b_version": plan.version or now,
+        }
         for plan, identifier in zip(plans, identifiers, strict=True)
         if plan.action in NEWEST_WINS
     ]

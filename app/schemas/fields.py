@@ -75,10 +75,8 @@ class Moment(_Tolerant):
         try:
             moment = datetime.fromisoformat(value)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-        except (
-            ValueError,
-            OverflowError,
-        ):  # OverflowError: the offset leads out of years 1 to 9999
+        except (ValueError, OverflowError):
+            # OverflowError: the offset leads out of the years 1 to 9999.
             return None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flask import Flask, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.errors import WebhookRejected
+
 # An item's body may have 200 KB (https://amplience.com/developers/docs/apis/limits), so this is
 # ample for a webhook.
 MAX_BODY = 1024 * 1024
@@ -19,11 +21,28 @@ def register(app: Flask) -> None:
 
 
 def whole_body() -> bytes:
-    """The raw body of the request; 413 when it has more than `MAX_BODY` bytes."""
-    body = request.get_data()
+    """The raw body of the request.
+
+    Raises 413 when it has more than `MAX_BODY` bytes, and `WebhookRejected` (400,
+    `body-unreadable`) when it broke off or its chunks are malformed.
+    """
+    try:
+        body = request.get_data()
+    except RequestEntityTooLarge:
+        raise
+    except Exception as error:  # each server has errors of its own for a body that breaks off
+        raise _unreadable() from error
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
+    if len(body) < (request.content_length or 0):
+        raise _unreadable()
     return body
+
+
+def _unreadable() -> WebhookRejected:
+    return WebhookRejected(
+        status=400, reason="body-unreadable", detail="The body broke off, or its chunks did."
+    )
 
 
 def _refuse_declared() -> None:

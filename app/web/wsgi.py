@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
+from app import __version__
 from app.bootstrap import build_web
 from app.config import load_settings
+from app.observability import configure_sentry
 from app.web import create_app
 
-app = create_app(build_web(load_settings(os.environ)))
+_settings = load_settings(os.environ)
+configure_sentry(
+    _settings.sentry_dsn,
+    _settings.sentry_environment,
+    f"dc-relay@{__version__}",
+    secrets=_settings.secrets,
+)
+_services = build_web(_settings)
+atexit.register(_services.ledger.close)
+app = create_app(_services)

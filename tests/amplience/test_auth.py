@@ -89,7 +89,8 @@ def test_a_failure_reaches_all_that_wait_and_is_not_kept(serve: Serve, connect: 
     answers = [Reply(503), *[json_reply({"access_token": "good"})] * 3]
 
     def failing(_: Received) -> Reply:
-        threading.Event().wait(0.1)
+        if len(server.received) == 1:
+            threading.Event().wait(0.3)
         return answers[len(server.received) - 1]
 
     server = serve(failing)

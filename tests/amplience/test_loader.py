@@ -62,7 +62,7 @@ def _at_once(count: int, ask: Callable[[int], object]) -> list[object]:
 
 
 def test_thirty_threads_make_three_calls(client: Fetches) -> None:
-    loader = ContentLoader(client, window=0.5)
+    loader = ContentLoader(client, window=0.3)
     results = _at_once(30, lambda n: loader.load(f"item-{n}", ALL))
     assert results == [DeliveredContent({"id": f"item-{n}"}) for n in range(30)]
     assert sorted(len(ids) for ids, _ in client.calls) == [6, 12, 12]
@@ -77,11 +77,11 @@ def test_full_group_leaves_at_once(client: Fetches) -> None:
 def test_one_item_waits_no_longer_than_the_window(client: Fetches) -> None:
     started = time.monotonic()
     assert ContentLoader(client).load("alone", ALL).content == {"id": "alone"}
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 1
 
 
 def test_same_item_takes_one_place(client: Fetches) -> None:
-    loader = ContentLoader(client, window=0.2)
+    loader = ContentLoader(client, window=0.1)
     results = _at_once(20, lambda n: loader.load(f"item-{n % 2}", ALL))
     assert [sorted(ids) for ids, _ in client.calls] == [["item-0", "item-1"]]
     assert results == [DeliveredContent({"id": f"item-{n % 2}"}) for n in range(20)]
@@ -95,7 +95,7 @@ def test_a_second_load_asks_again(client: Fetches) -> None:
 
 
 def test_other_parameters_are_another_call(client: Fetches) -> None:
-    loader = ContentLoader(client, window=0.2)
+    loader = ContentLoader(client, window=30, most=4)
     parameters = [ContentParameters(locale="en-GB"), ContentParameters(locale="fr-FR")]
     _at_once(8, lambda n: loader.load(f"item-{n}", parameters[n % 2]))
     assert sorted((len(ids), used.locale) for ids, used in client.calls) == [
@@ -106,7 +106,7 @@ def test_other_parameters_are_another_call(client: Fetches) -> None:
 
 def test_missing_item_fails_its_callers_alone(client: Fetches) -> None:
     client.special["gone"] = ContentMissing(ContentRequest(id="gone"))
-    loader = ContentLoader(client, window=0.2)
+    loader = ContentLoader(client, window=0.1)
     ids = ["gone", "here", "gone"]
     first, here, second = _at_once(3, lambda n: loader.load(ids[n], ALL))
     assert isinstance(first, NotFound)
@@ -118,7 +118,7 @@ def test_missing_item_fails_its_callers_alone(client: Fetches) -> None:
 
 def test_error_of_one_item_fails_its_callers_alone(client: Fetches) -> None:
     client.special["odd"] = RateLimited("slow down", code="THROTTLED_REQUEST")
-    loader = ContentLoader(client, window=0.2)
+    loader = ContentLoader(client, window=0.1)
     ids = ["odd", "here", "odd"]
     first, here, second = _at_once(3, lambda n: loader.load(ids[n], ALL))
     assert isinstance(first, RateLimited)
@@ -129,7 +129,7 @@ def test_error_of_one_item_fails_its_callers_alone(client: Fetches) -> None:
 
 def test_failed_call_reaches_each_caller_as_its_own(client: Fetches) -> None:
     client.failure = RateLimited("slow down", status=429, retry_after=7.0)
-    loader = ContentLoader(client, window=0.2)
+    loader = ContentLoader(client, window=30, most=6)
     errors = _at_once(6, lambda n: loader.load(f"item-{n}", ALL))
     assert len({id(error) for error in errors}) == 6
     for error in errors:
@@ -137,18 +137,19 @@ def test_failed_call_reaches_each_caller_as_its_own(client: Fetches) -> None:
         assert (str(error), error.status, error.retry_after) == ("slow down", 429, 7.0)
     assert len(client.calls) == 1
     client.failure = None
-    assert loader.load("item-0", ALL).content == {"id": "item-0"}
+    results = _at_once(6, lambda n: loader.load(f"item-{n}", ALL))
+    assert all(isinstance(result, DeliveredContent) for result in results)
 
 
 def test_a_fault_of_ours_leaves_nobody_waiting(client: Fetches) -> None:
     client.failure = KeyError("a fault")
-    loader = ContentLoader(client, window=0.2)
+    loader = ContentLoader(client, window=30, most=4)
     errors = _at_once(4, lambda n: loader.load(f"item-{n}", ALL))
     assert sorted(type(error).__name__ for error in errors) == ["KeyError", *["Unavailable"] * 3]
 
 
 def test_impossible_id_spoils_no_group(client: Fetches) -> None:
-    loader = ContentLoader(client, window=0.2)
+    loader = ContentLoader(client, window=0.05)
     ids = ["a/b", "here"]
     bad, good = _at_once(2, lambda n: loader.load(ids[n], ALL))
     assert isinstance(bad, Refused)
@@ -158,7 +159,7 @@ def test_impossible_id_spoils_no_group(client: Fetches) -> None:
 def test_nobody_is_forgotten_under_load(client: Fetches) -> None:
     """Threads that never stop asking: each gets its own item, and no call is too big."""
     loader = ContentLoader(client, window=0.001, most=3)
-    end = time.monotonic() + 1.0
+    end = time.monotonic() + 0.5
 
     def ask(number: int) -> int:
         asked = 0
@@ -180,7 +181,7 @@ def test_real_calls_are_gathered_as_well(
         return json_reply({"responses": [{"content": ask} for ask in request.json["requests"]]})
 
     server = serve(answer)
-    loader = ContentLoader(delivery(server.url), window=0.5)
+    loader = ContentLoader(delivery(server.url), window=30)
     results = _at_once(24, lambda n: loader.load(f"item-{n}", ALL))
     assert results == [DeliveredContent({"id": f"item-{n}"}) for n in range(24)]
     assert len(server.received) == 2
@@ -189,7 +190,7 @@ def test_real_calls_are_gathered_as_well(
 def test_real_failure_is_an_error_of_ours(
     serve: Serve, delivery: Callable[..., DeliveryClient]
 ) -> None:
-    loader = ContentLoader(delivery(serve(lambda _: Reply(503)).url), window=0.2)
+    loader = ContentLoader(delivery(serve(lambda _: Reply(503)).url), window=30, most=3)
     errors = _at_once(3, lambda n: loader.load(f"item-{n}", ALL))
     assert all(isinstance(error, Unavailable) for error in errors)
     assert all(isinstance(error, AmplienceError) and error.status == 503 for error in errors)

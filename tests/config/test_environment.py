@@ -154,9 +154,7 @@ def test_forward_is_signed_with_each_secret_and_may_be_private() -> None:
         ),
     ],
 )
-def test_delivery_follows_from_key_name_and_url(
-    given: dict[str, str], delivery: Delivery
-) -> None:
+def test_delivery_follows_from_key_name_and_url(given: dict[str, str], delivery: Delivery) -> None:
     assert load({**HUB, **given}).hubs[0].delivery == delivery
 
 

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from app.cli import main
 from click.testing import CliRunner
+
+from app.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = re.sub(

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
 from app.cli import main
 from app.config.loader import ENVIRONMENT_VARIABLES
-from click.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
 PROCFILE = dict(

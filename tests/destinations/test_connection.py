@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from contextlib import closing
 
 import pytest
+from urllib3.exceptions import NewConnectionError
 
-from app.destinations.connection import is_public
+from app.destinations.connection import AddressRefused, GuardedConnection, is_public
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,43 @@ def test_public_addresses(address: str) -> None:
 )
 def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
+
+
+class LoopbackConnection(GuardedConnection):
+    """Takes two addresses of this machine for public; its name has them and one that is not."""
+
+    allows = staticmethod(lambda address: str(address) in ("127.0.0.1", "::1"))
+
+    def _resolve(self, name: str) -> list[str]:
+        return ["127.0.0.3", "::1", "127.0.0.1"] if name == "some.example" else [name]
+
+
+def _connection(port: int, host: str = "some.example") -> LoopbackConnection:
+    return LoopbackConnection(host, port, timeout=2.0)
+
+
+def test_next_allowed_address_is_dialled_and_the_name_is_kept() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        connection = _connection(listening.getsockname()[1])
+        with closing(connection):
+            connection.connect()
+            assert connection.sock.getpeername()[0] == "127.0.0.1"
+            assert connection.sock.gettimeout() == connection.timeout == 2.0
+            assert connection.host == "some.example"
+
+
+def test_name_is_kept_when_nobody_answers() -> None:
+    with closing(socket.create_server(("127.0.0.3", 0))) as listening:
+        connection = _connection(listening.getsockname()[1])
+        with pytest.raises(NewConnectionError):
+            connection.connect()
+        assert (connection.host, connection.timeout) == ("some.example", 2.0)
+        # The one address that does answer is the one that is not allowed.
+        listening.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+
+def test_name_with_private_addresses_alone_is_refused() -> None:
+    with pytest.raises(AddressRefused):
+        _connection(9, "127.0.0.3").connect()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+
 from app.observability import configure_logging, log_context
 
 SECRET = "the-webhook-secret"

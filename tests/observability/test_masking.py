@@ -4,6 +4,7 @@ import json
 from urllib.parse import quote, urlencode
 
 import pytest
+
 from app.observability.masking import Mask
 
 SECRET = 'p@ss/w"ord+42'

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from app.observability import count_attempt, count_job, count_webhook
 from prometheus_client import REGISTRY, generate_latest
+
+from app.observability import count_attempt, count_job, count_webhook
 
 
 def sample(name: str, **labels: str) -> float:

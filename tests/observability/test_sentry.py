@@ -9,9 +9,10 @@ import flask
 import pytest
 import requests
 import sentry_sdk
-from app.observability import configure_logging, configure_sentry, log_context, report
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
+
+from app.observability import configure_logging, configure_sentry, log_context, report
 
 DSN = "http://publickey@127.0.0.1:9/1"
 SECRET = "the-client-secret"

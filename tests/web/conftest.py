@@ -3,36 +3,27 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 from flask.testing import FlaskClient
 
+from app.bootstrap import WebLedger
 from app.config import Settings
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
-from app.ledger import Accepted, GroupCommit, Readiness, accept, readiness
+from app.ledger import Accepted, Readiness
 from app.rules import Plan
 from app.storage import Storage, upgrade_schema
 from app.web import DoorLedger, create_app
 from tests.builders import make_settings
 
 
-class RealLedger:
-    """The ledger as the service joins it: group commit over a database."""
+@dataclass(frozen=True)
+class Real:
+    """The ledger as the service joins it, and the database under it."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
-        self.group = GroupCommit(partial(accept, storage))
-
-    def accept(self, event: WebhookEvent, plans: Sequence[Plan]) -> Accepted:
-        return self.group.accept(event, plans)
-
-    def ping(self) -> None:
-        self.storage.ping()
-
-    def readiness(self) -> Readiness:
-        return readiness(self.storage)
+    ledger: WebLedger
+    storage: Storage
 
 
 @dataclass
@@ -70,20 +61,19 @@ def client_for(ledger: DoorLedger, settings: Settings | None = None) -> FlaskCli
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLedger]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """One SQLite database for a module's tests; each uses event ids of its own."""
     storage = Storage(f"sqlite:///{tmp_path_factory.mktemp('web')}/relay.db")
     upgrade_schema(storage)
-    ledger = RealLedger(storage)
-    yield ledger
-    ledger.group.close()
-    storage.close()
+    ledger = WebLedger(storage)
+    yield Real(ledger, storage)
+    ledger.close()
 
 
 @pytest.fixture
-def client(real: RealLedger) -> FlaskClient:
+def client(real: Real) -> FlaskClient:
     """A door with one hub and the real ledger."""
-    return client_for(real)
+    return client_for(real.ledger)
 
 
 @pytest.fixture

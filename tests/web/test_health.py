@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.ledger import Readiness
-from tests.web.conftest import FakeLedger, RealLedger, client_for
+from tests.web.conftest import FakeLedger, Real, client_for
 
 
 def failing(answer: Any) -> list[str]:
@@ -44,7 +44,7 @@ def test_readyz_without_database_says_so_and_no_more(away: FakeLedger) -> None:
     assert b"10.1.2.3" not in answer.data
 
 
-def test_readyz_of_a_new_database_waits_for_a_worker(real: RealLedger) -> None:
-    answer = client_for(real).get("/readyz")
+def test_readyz_of_a_new_database_waits_for_a_worker(real: Real) -> None:
+    answer = client_for(real.ledger).get("/readyz")
     assert answer.status_code == 503
     assert failing(answer.json) == ["worker"]

@@ -82,8 +82,8 @@ def test_body_in_chunks_over_the_limit_is_too_large(
 def test_body_that_breaks_its_chunks_is_a_bad_request(
     connection: http.client.HTTPConnection, ledger: FakeLedger
 ) -> None:
-    status, _ = in_chunks(connection, make_body(), ending=b"nonsense\r\n")
-    assert status == 400
+    status, document = in_chunks(connection, make_body(), ending=b"nonsense\r\n")
+    assert (status, document["reason"]) == (400, "body-unreadable")
     assert ledger.accepted == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +36,7 @@ from tests.builders import (
     make_settings,
     signed,
 )
-from tests.web.conftest import FakeLedger, RealLedger, client_for
+from tests.web.conftest import FakeLedger, Real, client_for
 
 NewId = Callable[[], str]
 
@@ -56,7 +57,7 @@ def assert_problem(answer: TestResponse, status: int, reason: str) -> dict[str, 
     return document
 
 
-def rows_of(real: RealLedger, event_id: str) -> tuple[int, list[str]]:
+def rows_of(real: Real, event_id: str) -> tuple[int, list[str]]:
     """How often the event is stored, and the targets of its jobs."""
     with real.storage.read() as connection:
         stored = connection.execute(
@@ -67,9 +68,9 @@ def rows_of(real: RealLedger, event_id: str) -> tuple[int, list[str]]:
         return len(ids), list(targets)
 
 
-def test_accepted_event_is_stored_with_its_jobs(real: RealLedger, new_id: NewId) -> None:
+def test_accepted_event_is_stored_with_its_jobs(real: Real, new_id: NewId) -> None:
     rule = forward_rule(action=ForwardSpec(to=("search", "erp")))
-    client = client_for(real, make_settings(rules=(rule,)))
+    client = client_for(real.ledger, make_settings(rules=(rule,)))
     event_id = new_id()
     answer = post(client, make_body(SNAPSHOT_PUBLISHED, event_id=event_id))
     assert answer.status_code == 202
@@ -80,7 +81,7 @@ def test_accepted_event_is_stored_with_its_jobs(real: RealLedger, new_id: NewId)
 
 @pytest.mark.parametrize("name", sorted(KNOWN_EVENT_NAMES))
 def test_every_known_event_is_taken_and_stored(
-    real: RealLedger, client: FlaskClient, new_id: NewId, name: str
+    real: Real, client: FlaskClient, new_id: NewId, name: str
 ) -> None:
     event_id = new_id()
     answer = post(client, make_body(name, event_id=event_id))
@@ -95,7 +96,7 @@ def test_every_known_event_is_taken_and_stored(
 
 
 def test_unknown_event_name_is_stored_and_ignored(
-    real: RealLedger, client: FlaskClient, new_id: NewId
+    real: Real, client: FlaskClient, new_id: NewId
 ) -> None:
     message = {"id": new_id(), "name": "dynamic-content.hub.renamed", "payload": {"id": "1"}}
     answer = post(client, encoded(message))
@@ -104,8 +105,8 @@ def test_unknown_event_name_is_stored_and_ignored(
     assert rows_of(real, str(message["id"])) == (1, [])
 
 
-def test_event_that_no_rule_wants_is_stored_and_ignored(real: RealLedger, new_id: NewId) -> None:
-    client = client_for(real, make_settings(rules=()))
+def test_event_that_no_rule_wants_is_stored_and_ignored(real: Real, new_id: NewId) -> None:
+    client = client_for(real.ledger, make_settings(rules=()))
     event_id = new_id()
     answer = post(client, make_body(event_id=event_id))
     assert (answer.status_code, answer.json) == (
@@ -119,7 +120,7 @@ def test_event_that_no_rule_wants_is_stored_and_ignored(real: RealLedger, new_id
     "changes", [{}, {"sequenceId": 2, "requestId": "another"}, {"sequenceId": None}]
 )
 def test_duplicate_event_adds_no_job(
-    real: RealLedger, client: FlaskClient, new_id: NewId, changes: dict[str, Any]
+    real: Real, client: FlaskClient, new_id: NewId, changes: dict[str, Any]
 ) -> None:
     message = make_message(event_id=new_id())
     post(client, encoded(message))
@@ -130,7 +131,7 @@ def test_duplicate_event_adds_no_job(
 
 
 def test_known_id_with_another_payload_is_a_conflict_and_adds_no_job(
-    real: RealLedger, client: FlaskClient, new_id: NewId
+    real: Real, client: FlaskClient, new_id: NewId
 ) -> None:
     event_id = new_id()
     post(client, make_body(event_id=event_id))
@@ -139,8 +140,8 @@ def test_known_id_with_another_payload_is_a_conflict_and_adds_no_job(
     assert rows_of(real, event_id) == (1, ["main"])
 
 
-def test_one_id_on_two_hubs_is_two_events(real: RealLedger, new_id: NewId) -> None:
-    client = client_for(real, make_settings(hubs=(make_hub("uk"), make_hub("us"))))
+def test_one_id_on_two_hubs_is_two_events(real: Real, new_id: NewId) -> None:
+    client = client_for(real.ledger, make_settings(hubs=(make_hub("uk"), make_hub("us"))))
     body = make_body(event_id=new_id())
     for path in ("/webhooks/uk", "/webhooks/us"):
         assert post(client, body, path=path).status_code == 202
@@ -171,6 +172,32 @@ def test_size_comes_before_method_type_and_signature(method: str) -> None:
     body = b"x" * (MAX_BODY + 1)
     answer = client_for(FakeLedger()).open("/webhooks", method=method, data=body)
     assert_problem(answer, 413, "body-too-large")
+
+
+class BrokenInput(io.RawIOBase):
+    """What a server gives for a body that it cannot go on reading; gunicorn's is no OSError."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: Any) -> int:
+        raise LookupError("invalid chunk")
+
+
+@pytest.mark.parametrize("stream", [BrokenInput(), io.BytesIO(make_body()[:100])])
+def test_body_that_breaks_off_is_refused_as_such(stream: io.IOBase) -> None:
+    ledger = FakeLedger()
+    answer = client_for(ledger).post(
+        "/webhooks",
+        headers=signed(make_body()),
+        environ_overrides={
+            "wsgi.input": stream,
+            "wsgi.input_terminated": True,
+            "CONTENT_LENGTH": str(len(make_body())),
+        },
+    )
+    assert_problem(answer, 400, "body-unreadable")
+    assert ledger.accepted == []
 
 
 # Method and content type
@@ -349,7 +376,7 @@ def test_event_that_the_database_cannot_hold_is_refused() -> None:
     assert_problem(answer, 422, "event-not-storable")
 
 
-def test_lone_surrogates_are_stored(real: RealLedger, client: FlaskClient, new_id: NewId) -> None:
+def test_lone_surrogates_are_stored(real: Real, client: FlaskClient, new_id: NewId) -> None:
     event_id = new_id()
     body = make_body(event_id=event_id, label="half \ud800 \0", locale="\udfff")
     assert post(client, body).status_code == 202

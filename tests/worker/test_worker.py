@@ -1,0 +1,225 @@
+"""The worker's loop: it finds work at once, keeps to its limits, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import update
+
+from app.ledger import Job, accept, claim, counts, finish, readiness
+from app.retry import Decision
+from app.storage import Storage
+from app.storage.tables import jobs
+from app.worker import Worker, WorkerOptions
+from tests.ledger.making import accept_items, event, forward_plan
+
+LANE = "forward:default"
+DONE = Decision("succeeded", "succeeded")
+
+
+def options(**changes: float) -> WorkerOptions:
+    values: dict[str, float] = {
+        "threads": 4,
+        "per_lane": 4,
+        "beat_every": 0.05,
+        "grace": 2,
+        "idle": 0.5,
+    }
+    return WorkerOptions(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@contextmanager
+def at_work(
+    storage: Storage,
+    run_job: Callable[[Job], None],
+    *,
+    lanes: tuple[str, ...] = (LANE,),
+    **changes: float,
+) -> Iterator[Worker]:
+    worker = Worker(storage=storage, run_job=run_job, lanes=lanes, options=options(**changes))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def succeeding(storage: Storage) -> Callable[[Job], None]:
+    def run(job: Job) -> None:
+        finish(storage, job, DONE)
+
+    return run
+
+
+def eventually(test: Callable[[], bool], timeout: float = 5) -> bool:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if test():
+            return True
+        time.sleep(0.01)
+    return test()
+
+
+def test_jobs_are_done(storage: Storage) -> None:
+    accept_items(storage, 20)
+    with at_work(storage, succeeding(storage)):
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 20})
+
+
+def test_new_job_wakes_a_worker_that_would_sleep_for_long(storage: Storage) -> None:
+    started: list[float] = []
+
+    def run(job: Job) -> None:
+        started.append(time.monotonic())
+        finish(storage, job, DONE)
+
+    with at_work(storage, run, idle=30):
+        time.sleep(0.5)
+        accepted = time.monotonic()
+        accept(storage, [(event(), [forward_plan()])])
+        assert eventually(lambda: bool(started))
+    assert started[0] - accepted < 2
+
+
+def test_job_that_waits_is_started_when_its_time_comes(storage: Storage) -> None:
+    runs: list[float] = []
+
+    def run(job: Job) -> None:
+        runs.append(time.monotonic())
+        later = Decision("waiting", "retry", delay=0.4)
+        finish(storage, job, later if job.attempt == 1 else DONE)
+
+    accept_items(storage, 1)
+    with at_work(storage, run, idle=30):
+        assert eventually(lambda: len(runs) == 2)
+    assert 0.35 < runs[1] - runs[0] < 3
+
+
+def test_one_lane_cannot_take_every_thread(storage: Storage) -> None:
+    hang, lanes = threading.Event(), Counter[str]()
+
+    def run(job: Job) -> None:
+        lanes[job.lane] += 1
+        if job.lane == "forward:slow":
+            hang.wait(10)
+        finish(storage, job, DONE)
+
+    accept_items(storage, 10, lane="forward:slow")
+    batch = [(event(), [forward_plan(f"quick-{number}")]) for number in range(5)]
+    accept(storage, batch)
+    with at_work(storage, run, lanes=(LANE, "forward:slow"), per_lane=2):
+        assert eventually(lambda: lanes[LANE] == 5)
+        assert lanes["forward:slow"] == 2
+        hang.set()
+        assert eventually(lambda: lanes["forward:slow"] == 10)
+
+
+def test_lane_of_a_removed_rule_is_worked_as_well(storage: Storage) -> None:
+    accept_items(storage, 2, lane="forward:removed")
+    with at_work(storage, succeeding(storage)):
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 2})
+
+
+def test_stopping_worker_lets_running_jobs_finish_and_takes_no_new_ones(storage: Storage) -> None:
+    go, started = threading.Event(), threading.Event()
+
+    def run(job: Job) -> None:
+        started.set()
+        go.wait(5)
+        finish(storage, job, DONE)
+
+    accept_items(storage, 3)
+    with at_work(storage, run, threads=1, per_lane=1) as worker:
+        assert started.wait(5)
+        worker.stop()
+        time.sleep(0.1)
+        go.set()
+    assert counts(storage).jobs == {"succeeded": 1, "waiting": 2}
+
+
+def test_job_that_outlasts_the_grace_is_given_back(storage: Storage) -> None:
+    go, started = threading.Event(), threading.Event()
+
+    def run(_: Job) -> None:
+        started.set()
+        go.wait(5)
+
+    accept_items(storage, 1)
+    with at_work(storage, run, grace=0.1) as worker:
+        assert started.wait(5)
+        worker.stop()
+    again = claim(storage, owner="another", wanted={LANE: 1})
+    go.set()
+    assert [job.attempt for job in again] == [2]
+
+
+def test_worker_beats_while_it_works_and_is_forgotten_when_it_ends(storage: Storage) -> None:
+    with at_work(storage, lambda _: None):
+        assert eventually(lambda: readiness(storage).worker_beat_age is not None)
+    assert readiness(storage).worker_beat_age is None
+
+
+def test_long_job_is_not_taken_over_while_its_worker_beats(storage: Storage) -> None:
+    attempts: list[int] = []
+
+    def run(job: Job) -> None:
+        attempts.append(job.attempt)
+        with storage.write() as connection:  # the lease is about to end
+            connection.execute(update(jobs).values(lease_until=jobs.c.lease_until - 9_800))
+        time.sleep(0.6)
+        finish(storage, job, DONE)
+
+    accept_items(storage, 1)
+    with at_work(storage, run):
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 1})
+    assert attempts == [1]
+
+
+def test_job_of_a_dead_worker_is_taken_over(storage: Storage) -> None:
+    accept_items(storage, 1)
+    claim(storage, owner="dead", wanted={LANE: 1})
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(lease_until=1))
+    with at_work(storage, succeeding(storage)):
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 1})
+
+
+def test_job_whose_code_breaks_out_does_not_end_the_worker(storage: Storage) -> None:
+    def run(job: Job) -> None:
+        if job.args["item_id"] == "item-0":
+            raise RuntimeError("a fault of ours")
+        finish(storage, job, DONE)
+
+    accept_items(storage, 3)
+    with at_work(storage, run):
+        assert eventually(lambda: counts(storage).jobs.get("succeeded") == 2)
+
+
+def test_workers_share_the_work_and_no_key_runs_twice_at_once(storage: Storage) -> None:
+    lock, running, overlaps, done = threading.Lock(), Counter[str](), list[str](), list[int]()
+
+    def run(job: Job) -> None:
+        with lock:
+            running[job.key] += 1
+            if running[job.key] > 1:
+                overlaps.append(job.key)
+        time.sleep(0.002)
+        with lock:
+            running[job.key] -= 1
+            done.append(job.id)
+        finish(storage, job, DONE)
+
+    batch = [
+        (event(), [forward_plan(f"item-{n % 7}", action="localize", lane=LANE)]) for n in range(70)
+    ]
+    accept(storage, batch)
+    with at_work(storage, run), at_work(storage, run), at_work(storage, run):
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 70}, timeout=20)
+    assert (overlaps, sorted(done)) == ([], list(range(1, 71)))
