@@ -26,7 +26,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 # Tables and migrations move together; a test compares them with the newest migration.
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -67,6 +67,8 @@ webhook_events = Table(
     Column("request_id", String(200)),
     Column("body", LargeBinary, nullable=False),
     Column("received_at", BigInteger, nullable=False),
+    # Who asked: `webhook`, or a command or schedule that made the event itself.
+    Column("origin", String(20), nullable=False, server_default="webhook"),
     UniqueConstraint("hub", "event_id", name="webhook_events_once"),
     Index("webhook_events_received", "received_at"),
     Index("webhook_events_item", "item_id"),
@@ -115,6 +117,8 @@ jobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("superseded_by", _Id),
+    # The job that this one does again, because a person asked for it.
+    Column("replay_of", _Id),
     Index("jobs_event", "event"),
     Index("jobs_finished", "finished_at"),
 )
@@ -166,6 +170,75 @@ messages = Table(
     Column("body", LargeBinary, nullable=False),
     Column("content_type", String(200), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+
+# How a destination fares, shared by all processes; a missing row means that all is well.
+destination_states = Table(
+    "destination_states",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    # A paused destination keeps its queue and is sent nothing.
+    Column("paused_at", BigInteger),
+    Column("paused_reason", String(100)),
+    # `closed` (all is well), `open` (nothing is sent until `probe_at`), `half-open` (one probe).
+    Column("breaker", String(20), nullable=False, server_default="closed"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("opened_at", BigInteger),
+    Column("probe_at", BigInteger),
+    Column("openings", Integer, nullable=False, server_default="0"),
+    Column("closed_at", BigInteger),
+    # The bucket of its `rate`: thousandths of a send that may start now, and since when.
+    Column("tokens", BigInteger),
+    Column("tokens_at", BigInteger),
+)
+
+# What a destination was last sent of an item: no older version may follow, and a resync finds
+# what is no longer published.
+sent_items = Table(
+    "sent_items",
+    metadata,
+    Column("destination", String(200), primary_key=True),
+    Column("hub", String(100), primary_key=True),
+    Column("item_id", String(200), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    # `published` or `deleted`.
+    Column("kind", String(20), nullable=False),
+    Column("schema", Text),
+    Column("sent_at", BigInteger, nullable=False),
+)
+
+# A quota is a row per slot: slot n may be used again when `free_at` has come.
+quota_slots = Table(
+    "quota_slots",
+    metadata,
+    Column("quota", String(100), primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("free_at", BigInteger, nullable=False),
+)
+Index("quota_slots_free", quota_slots.c.quota, quota_slots.c.free_at)
+
+# A long command that can be taken up again: where it stands.
+bulk_runs = Table(
+    "bulk_runs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("kind", String(50), nullable=False),
+    Column("args", _JSON, nullable=False),
+    Column("position", _JSON(none_as_null=True)),
+    Column("counts", _JSON, nullable=False),
+    # `running`, `done`.
+    Column("state", String(20), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# Small facts that a schedule must remember, such as how far a log has been read.
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("value", _JSON(none_as_null=True)),
+    Column("updated_at", BigInteger, nullable=False),
 )
 
 # Sign of life of each worker process.

@@ -85,10 +85,6 @@ def test_page_promises_no_setting_that_is_not_built() -> None:
     assert not unbuilt & set(re.findall(r"(?m)^\| `(\w+)`", PAGE))
 
 
-def test_a_rule_may_ask_for_every_event_that_is_known() -> None:
-    assert KNOWN_EVENT_NAMES == KNOWN_EVENT_NAMES
-
-
 @pytest.mark.parametrize("name", sorted(KNOWN_EVENT_NAMES))
 def test_page_lists_every_event(name: str) -> None:
     assert f"| `{name}` |" in PAGE
