@@ -1,0 +1,207 @@
+"""`dc-relay send`: post a signed sample of a webhook, as Amplience would, and show the answer.
+
+It stands outside the service, like Amplience does, and must not know what becomes of a webhook.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import requests
+
+from app import __version__
+from app.cli.reasons import why_no_answer
+from app.cli.sampling import Choices, event_name, sample, suggestion, unfit_choices
+from app.config import Hub, Settings, load_settings
+from app.destinations.sending import masked_url
+from app.errors import ConfigError
+from app.signature import HEADER, sign
+
+_TIMEOUT = (3.05, 30.0)
+_LONGEST_ANSWER = 2000
+_DEFAULT_PORT = "8000"
+
+
+@click.command()
+@click.argument("event", metavar="EVENT_NAME_OR_FILE")
+@click.option("--url", help="Where to post; default: the door of the service on this machine.")
+@click.option("--secret", help="Sign with this; default: the first webhook secret of the settings.")
+@click.option("--hub", "hub_key", help="Post as this hub of the settings, to /webhooks/HUB.")
+@click.option("--item", help="Id of the content item.")
+@click.option("--label", help="Label of the content item.")
+@click.option("--locale", help="Locale of the content item.")
+@click.option("--schema", help="Content type of the content item: the URI of its schema.")
+@click.option("--count", type=click.IntRange(min=1), default=1, help="Send so many.")
+@click.option("--id", "event_id", help="Id of the event; default: a new one for each.")
+@click.option("--bad-signature", is_flag=True, help="Sign with a secret that nobody knows.")
+@click.option("--print", "only_print", is_flag=True, help="Show what would be sent.")
+def send(
+    *,
+    event: str,
+    url: str | None,
+    secret: str | None,
+    hub_key: str | None,
+    item: str | None,
+    label: str | None,
+    locale: str | None,
+    schema: str | None,
+    count: int,
+    event_id: str | None,
+    bad_signature: bool,
+    only_print: bool,
+) -> None:
+    """Post a signed sample of a webhook to a URL.
+
+    The event is a name, such as content-item.created or snapshot.published, or a file whose bytes
+    are sent as they are. Exits with 0 when every answer was a 2xx, else with 1.
+    """
+    choices = Choices(item=item, label=label, locale=locale, schema=schema)
+    make_body = _body_maker(event, choices, event_id)
+    if bad_signature:
+        secret = secrets.token_hex(32)
+    target = _target(url=url, secret=secret, hub_key=hub_key)
+    if only_print:
+        for _ in range(count):
+            _print(target, make_body())
+        return
+    results = _post_all(target, make_body, count)
+    if count > 1:
+        _tell_sum(results)
+    if not all(200 <= result.status < 300 for result in results):
+        sys.exit(1)
+
+
+@dataclass(frozen=True)
+class _Target:
+    url: str
+    secret: str
+
+    def headers(self, body: bytes) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": f"dc-relay/{__version__}",
+            HEADER: sign(body, self.secret),
+        }
+
+
+@dataclass(frozen=True)
+class _Result:
+    status: int
+    milliseconds: float
+
+
+def _body_maker(written: str, choices: Choices, event_id: str | None) -> Callable[[], bytes]:
+    name = event_name(written)
+    if name:
+        if unfit := unfit_choices(name, choices):
+            options = ", ".join(f"--{choice}" for choice in unfit)
+            raise click.UsageError(f"{name} has no content item, so {options} has no place in it.")
+        return lambda: sample(name, choices, event_id=event_id)
+    path = Path(written)
+    if not path.is_file():
+        raise click.UsageError(
+            f"{written!r} is no event that Amplience sends, and no file. {suggestion(written)}"
+        )
+    if choices.made or event_id:
+        raise click.UsageError("A file is sent as it is: --id, --item and the like change samples.")
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"cannot read {written}: {error.strerror}") from error
+    return lambda: body
+
+
+def _target(*, url: str | None, secret: str | None, hub_key: str | None) -> _Target:
+    if url and secret:
+        return _Target(url, secret)
+    settings = _settings()
+    hub = _hub(settings, hub_key) if settings else None
+    if not secret:
+        if hub is None:
+            raise click.UsageError(
+                "The settings cannot be used (`dc-relay check` says why), so there is no secret to"
+                " sign with: give --secret."
+            )
+        secret = hub.webhook_secrets[0]
+    port = settings.port if settings else os.environ.get("PORT") or _DEFAULT_PORT
+    door = f"http://127.0.0.1:{port}/webhooks"
+    return _Target(url or (f"{door}/{hub_key}" if hub_key else door), secret)
+
+
+def _settings() -> Settings | None:
+    try:
+        return load_settings(os.environ)
+    except ConfigError:
+        return None
+
+
+def _hub(settings: Settings, key: str | None) -> Hub:
+    keys = ", ".join(hub.key for hub in settings.hubs)
+    if key is None:
+        if len(settings.hubs) != 1:
+            raise click.UsageError(f"There are several hubs: choose one with --hub: {keys}.")
+        return settings.hubs[0]
+    hub = settings.hub(key)
+    if hub is None:
+        raise click.UsageError(f"There is no hub {key!r} in the settings. There is: {keys}.")
+    return hub
+
+
+def _print(target: _Target, body: bytes) -> None:
+    click.echo(f"POST {target.url}")
+    for name, value in target.headers(body).items():
+        click.echo(f"{name}: {value}")
+    click.echo()
+    click.echo(body)
+
+
+def _post_all(target: _Target, make_body: Callable[[], bytes], count: int) -> list[_Result]:
+    with requests.Session() as session:
+        # No proxy, because the usual target is this machine; and no netrc.
+        session.trust_env = False
+        return [_post(session, target, make_body()) for _ in range(count)]
+
+
+def _post(session: requests.Session, target: _Target, body: bytes) -> _Result:
+    started = time.perf_counter()
+    try:
+        answer = session.post(
+            target.url,
+            data=body,
+            headers=target.headers(body),
+            timeout=_TIMEOUT,
+            allow_redirects=False,
+        )
+    except ValueError as problem:  # requests' errors for an unusable URL are ValueErrors
+        raise click.UsageError(
+            "This URL cannot be used. Write a whole one, such as http://127.0.0.1:8000/webhooks."
+        ) from problem
+    except requests.RequestException as problem:
+        raise click.ClickException(
+            f"no answer from {masked_url(target.url)}: {why_no_answer(problem)}"
+        ) from problem
+    result = _Result(answer.status_code, (time.perf_counter() - started) * 1000)
+    text = " ".join(answer.text[:_LONGEST_ANSWER].split())
+    click.echo(f"{result.status} {answer.reason}  {result.milliseconds:.0f} ms  {text}")
+    return result
+
+
+def _tell_sum(results: list[_Result]) -> None:
+    statuses = Counter(result.status for result in results)
+    times = [result.milliseconds for result in results]
+    by_status = ", ".join(
+        f"{number} answered {status}" for status, number in sorted(statuses.items())
+    )
+    click.echo(
+        f"{len(results)} sent: {by_status}; median {statistics.median(times):.1f} ms,"
+        f" longest {max(times):.1f} ms"
+    )

@@ -1,0 +1,66 @@
+"""What is legal in a configuration and may still surprise: warnings, never faults.
+
+Pure: settings in, warnings out. This module must not know how they are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from app.config import Destination, ForwardSpec, Hub, Settings
+from app.errors import ConfigProblem
+
+SHORTEST_SECRET = 16
+
+
+def surprises(settings: Settings) -> list[ConfigProblem]:
+    """Every warning, in the order of the file: hubs, rules, destinations. None shows a value."""
+    forwarded = {
+        name
+        for rule in settings.rules
+        if isinstance(rule.action, ForwardSpec)
+        for name in rule.action.to
+    }
+    return [
+        *(warning for hub in settings.hubs for warning in _of_hub(hub)),
+        *([] if settings.rules else [_NO_RULES]),
+        *(
+            warning
+            for place in settings.destinations
+            for warning in _of_destination(place, forwarded=place.name in forwarded)
+        ),
+    ]
+
+
+_NO_RULES = ConfigProblem(
+    place="rules",
+    message="There is no rule: events are stored, and nothing is done with them.",
+    advice="Set LOCALIZE_LOCALES or FORWARD_URL, or write [[rules]].",
+)
+
+
+def _of_hub(hub: Hub) -> Iterator[ConfigProblem]:
+    if any(len(secret) < SHORTEST_SECRET for secret in hub.webhook_secrets):
+        yield ConfigProblem(
+            place=f"hubs.{hub.key}.webhook_secrets",
+            message=f"A webhook secret is shorter than {SHORTEST_SECRET} characters.",
+            advice="It is the door's only lock: make one with `openssl rand -hex 32`, here and in"
+            " Amplience.",
+        )
+
+
+def _of_destination(place: Destination, *, forwarded: bool) -> Iterator[ConfigProblem]:
+    where = f"destinations.{place.name}"
+    if forwarded and not place.signing_secrets:
+        yield ConfigProblem(
+            place=where,
+            message="What is forwarded is not signed: the receiver cannot tell who sent it.",
+            advice="Give it a signing_secret (FORWARD_SIGNING_SECRET).",
+        )
+    if urlsplit(place.url).scheme == "http":
+        yield ConfigProblem(
+            place=where,
+            message="Its URL is http://: content and headers travel unencrypted.",
+            advice="Write https:// unless the network is yours.",
+        )
