@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from app.actions import Action
-from app.actions.forward import Forward, HubContent
+from app.actions.forward import Forward, ForwardTiming, HubContent
 from app.actions.localize import Localize
 from app.amplience.delivery import DeliveryClient
 from app.amplience.loader import ContentLoader
@@ -20,10 +20,10 @@ from app.config import ForwardSpec, LocalizeSpec, RetrySchedule, Settings, Unpub
 from app.config.settings import AMPLIENCE_RETRY
 from app.destinations.sending import DestinationClient
 from app.events import WebhookEvent
-from app.ledger import Accepted, GroupCommit, Job, Readiness, accept, readiness
+from app.ledger import Accepted, GroupCommit, Job, Pace, Readiness, accept, prune, readiness
 from app.rules import Plan
 from app.storage import Storage
-from app.worker import Runner, Worker, WorkerOptions
+from app.worker import Chore, Runner, Worker, WorkerOptions
 
 # A sender that gets no answer tries again, and how long it waits is not documented: so soon.
 _DOOR_TIMEOUT = 1.5
@@ -86,7 +86,12 @@ def build_worker(settings: Settings, *, options: WorkerOptions | None = None) ->
             storage=storage, actions=_actions(settings, opened), schedule=_schedules(settings)
         )
         worker = Worker(
-            storage=storage, run_job=runner.run, lanes=_lanes(settings), options=options
+            storage=storage,
+            run_job=runner.run,
+            lanes=_lanes(settings),
+            paces=_paces(settings),
+            chores=_chores(settings, storage),
+            options=options,
         )
         return BuiltWorker(worker, storage, opened.pop_all().close)
     raise AssertionError("an ExitStack swallows nothing")
@@ -130,6 +135,23 @@ def _schedules(settings: Settings) -> Callable[[Job], RetrySchedule]:
         return AMPLIENCE_RETRY
 
     return schedule
+
+
+def _paces(settings: Settings) -> dict[str, Pace]:
+    return {
+        f"forward:{place.name}": Pace(place.name, place.rate, place.concurrency)
+        for place in settings.destinations
+    }
+
+
+def _chores(settings: Settings, storage: Storage) -> list[Chore]:
+    older_than_ms = settings.retention_days * 86_400_000
+
+    def prune_all() -> None:
+        while prune(storage, older_than_ms=older_than_ms):
+            time.sleep(0.1)  # between two batches, others may write
+
+    return [Chore("prune", every=600, run=prune_all)]
 
 
 def _lanes(settings: Settings) -> set[str]:

@@ -6,6 +6,7 @@ same call may succeed later by itself; the worker's retry decision reads nothing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -110,7 +111,14 @@ class Unavailable(AmplienceError):
 
 
 class DestinationError(AppError):
-    """A destination did not take what it was sent. `status` is None when there was no answer."""
+    """A destination did not take what it was sent. `status` is None when there was no answer.
+
+    `timed_out`: it was too slow, so it may have taken it all the same. `exchange` is what was sent
+    and answered, as far as it came to that: without secrets, to be kept with the attempt.
+    """
+
+    # A stable slug, where there is a better one than that the destination refused.
+    reason: str | None = None
 
     def __init__(
         self,
@@ -120,16 +128,31 @@ class DestinationError(AppError):
         status: int | None = None,
         retry_after: float | None = None,
         answer: str = "",
+        timed_out: bool = False,
+        exchange: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.destination = destination
         self.status = status
         self.retry_after = retry_after
         self.answer = answer
+        self.timed_out = timed_out
+        self.exchange = dict(exchange or {})
 
 
 class DestinationRefused(DestinationError):
     """The destination will not take it, now or later."""
+
+
+class TemplateFailed(DestinationRefused):
+    """A template of the destination cannot be filled with this content: nothing was sent.
+
+    `reason` is `template-undefined` (a value is not there, or null) or `template-invalid`.
+    """
+
+    def __init__(self, message: str, *, destination: str, reason: str) -> None:
+        super().__init__(message, destination=destination)
+        self.reason = reason
 
 
 class DestinationGone(DestinationRefused):
@@ -154,3 +177,21 @@ class SchemaMismatch(AppError):
 
 class JobLost(AppError):
     """This worker no longer owns the job: its lease ran out and another may have taken it."""
+
+
+class NoSuchRecord(AppError):
+    """There is no such event, job or destination; `reason` is a slug such as `job-unknown`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class VerbRefused(AppError):
+    """A person asked for what the state of the thing does not allow; `reason` is a slug."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

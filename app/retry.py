@@ -6,7 +6,7 @@ Pure: no clock, no database, no randomness of its own. The worker obeys what is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from app.config import RetrySchedule
@@ -14,12 +14,28 @@ from app.config import RetrySchedule
 # A peer may ask for more patience than our schedule, but not for ever: one day is the longest wait
 # that still lets a job end while somebody remembers it.
 LONGEST_RETRY_AFTER = 86_400.0
+# How much later the next try comes when a peer says that it is overloaded, or is too slow to
+# answer, and names no time itself (Standard Webhooks asks for a slow-down).
+SLOW_DOWN = 3
+
+
+# How an outside place fares, as one attempt saw it: it answered, it did not, it wants no more.
+Health = Literal["good", "bad", "gone"]
 
 
 @dataclass(frozen=True)
 class Succeeded:
     """The job is done. `detail` is kept with the attempt, for the operator."""
 
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    health: Health | None = None
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """Something newer has been done already, so this must not be done any more."""
+
+    reason: str
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -47,7 +63,10 @@ class LookAgain:
 
 @dataclass(frozen=True)
 class Failed:
-    """The attempt failed. `transient`: the same may work later, `retry_after` seconds at least."""
+    """The attempt failed. `transient`: the same may work later, `retry_after` seconds at least.
+
+    `overloaded` says that the peer has too much to do: the next try comes later than planned.
+    """
 
     reason: str
     message: str
@@ -55,9 +74,11 @@ class Failed:
     retry_after: float | None = None
     progress: Mapping[str, Any] | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    health: Health | None = None
+    overloaded: bool = False
 
 
-Outcome = Succeeded | Skipped | LookAgain | Failed
+Outcome = Succeeded | Skipped | Superseded | LookAgain | Failed
 JobState = Literal["waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled"]
 
 
@@ -76,6 +97,7 @@ class Decision:
     failures: int = 0
     progress: Mapping[str, Any] | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    health: Health | None = None
 
 
 def decide(
@@ -87,8 +109,12 @@ def decide(
     the schedule's jitter is multiplied with.
     """
     match outcome:
-        case Succeeded(detail=detail):
-            return Decision("succeeded", "succeeded", failures=failures, detail=detail)
+        case Succeeded(detail=detail, health=health):
+            return Decision(
+                "succeeded", "succeeded", failures=failures, detail=detail, health=health
+            )
+        case Superseded(reason=reason, detail=detail):
+            return Decision("superseded", "superseded", reason, failures=failures, detail=detail)
         case Skipped(reason=reason, detail=detail):
             return Decision("skipped", "skipped", reason, failures=failures, detail=detail)
         case LookAgain():
@@ -108,26 +134,24 @@ def decide(
 def _after_failure(
     outcome: Failed, *, failures: int, schedule: RetrySchedule, spread: Callable[[], float]
 ) -> Decision:
-    if not outcome.transient or failures >= len(schedule.delays):
-        return Decision(
-            "dead",
-            "failed",
-            outcome.reason,
-            outcome.message,
-            failures=failures + 1,
-            progress=outcome.progress,
-            detail=outcome.detail,
-        )
-    delay = schedule.delays[failures] * (1 + schedule.jitter * spread())
-    if outcome.retry_after is not None:
-        delay = max(delay, min(outcome.retry_after, LONGEST_RETRY_AFTER))
-    return Decision(
-        "waiting",
-        "retry",
+    failed = Decision(
+        "dead",
+        "failed",
         outcome.reason,
         outcome.message,
-        delay=delay,
         failures=failures + 1,
         progress=outcome.progress,
         detail=outcome.detail,
+        health=outcome.health,
     )
+    if outcome.health == "gone":
+        # The place is paused with its queue, and this job stays in it: who resumes it sends it.
+        return replace(failed, state="waiting", outcome="retry", failures=failures)
+    if not outcome.transient or failures >= len(schedule.delays):
+        return failed
+    delay = schedule.delays[failures] * (1 + schedule.jitter * spread())
+    if outcome.retry_after is not None:
+        delay = max(delay, min(outcome.retry_after, LONGEST_RETRY_AFTER))
+    elif outcome.overloaded:
+        delay *= SLOW_DOWN
+    return replace(failed, state="waiting", outcome="retry", delay=delay)

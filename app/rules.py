@@ -14,7 +14,14 @@ from typing import Any, Literal
 
 import jsonpath_rfc9535 as jsonpath
 
-from app.config import Condition, ForwardSpec, LocalizeSpec, Rule, UnpublishSpec
+from app.config import (
+    Condition,
+    Destination,
+    ForwardSpec,
+    LocalizeSpec,
+    Rule,
+    UnpublishSpec,
+)
 from app.events import WebhookEvent, milliseconds
 
 ActionName = Literal["localize", "forward", "unpublish"]
@@ -29,7 +36,8 @@ class Plan:
     `lane` groups the jobs that wait for the same outside service, so that a slow one holds up no
     other. `version` orders the jobs of one key by when the content changed (milliseconds since
     1970), not by when we heard of it. `args` is what the action needs, as plain JSON: a job keeps
-    it, so that a change of the rules does not change work that was already asked for.
+    it, so that a change of the rules does not change work that was already asked for. `delay` is
+    how many seconds the job waits for newer ones that may take its place.
     """
 
     rule: str
@@ -39,6 +47,7 @@ class Plan:
     key: str
     version: int
     args: Mapping[str, Any] = field(default_factory=dict)
+    delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,17 +64,21 @@ class Explanation:
     found: Any = None
 
 
-def match(event: WebhookEvent, rules: Sequence[Rule]) -> list[Plan]:
+def match(
+    event: WebhookEvent, rules: Sequence[Rule], destinations: Sequence[Destination] = ()
+) -> list[Plan]:
     """The plans of every rule that wants the event, in the order of the rules.
 
-    Two rules may ask for the same work; both plans are kept, and the ledger lets one key run at a
-    time. A `version` of 0 means that the event does not say when the content changed.
+    `destinations` say how long and over what their messages are coalesced. Two rules may ask for
+    the same work; both plans are kept, and the ledger lets one key run at a time. A `version` of 0
+    means that the event does not say when the content changed.
     """
+    places = {place.name: place for place in destinations}
     return [
         plan
         for rule in rules
         if _first_failure(event, rule) is None
-        for plan in _plans(event, rule)
+        for plan in _plans(event, rule, places)
     ]
 
 
@@ -147,13 +160,16 @@ def _in_words(condition: Condition) -> str:
     return f"{condition.path} {condition.test} {', '.join(map(repr, condition.values))}"
 
 
-def _plans(event: WebhookEvent, rule: Rule) -> list[Plan]:
+def _plans(event: WebhookEvent, rule: Rule, places: Mapping[str, Destination]) -> list[Plan]:
     match rule.action:
         case LocalizeSpec() as spec:
             return [_localize(event, rule, spec)]
         case ForwardSpec() as spec:
             # A destination that is named twice is still one place.
-            return [_forward(event, rule, spec, target=name) for name in dict.fromkeys(spec.to)]
+            return [
+                _forward(event, rule, spec, target=name, place=places.get(name))
+                for name in dict.fromkeys(spec.to)
+            ]
         case UnpublishSpec() as spec:
             return [_unpublish(event, rule, spec)]
 
@@ -176,14 +192,24 @@ def _localize(event: WebhookEvent, rule: Rule, spec: LocalizeSpec) -> Plan:
     )
 
 
-def _forward(event: WebhookEvent, rule: Rule, spec: ForwardSpec, *, target: str) -> Plan:
+def _forward(
+    event: WebhookEvent,
+    rule: Rule,
+    spec: ForwardSpec,
+    *,
+    target: str,
+    place: Destination | None,
+) -> Plan:
+    whole = place is not None and place.coalesce_over == "destination"
     return Plan(
         rule=rule.name,
         action="forward",
         target=target,
         lane=f"forward:{target}",
-        key=f"forward:{target}:{event.hub}:{event.item_id}",
-        version=_version(event),
+        # A build hook builds everything: of all items' events, the newest is enough.
+        key=f"forward:{target}" if whole else f"forward:{target}:{event.hub}:{event.item_id}",
+        version=0 if whole else _version(event),
+        delay=place.coalesce if place else 0.0,
         args={
             "item_id": event.item_id,
             "snapshot_id": event.snapshot_id,

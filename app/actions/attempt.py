@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.ledger import Job, hold, keep_message, kept_message
+from app.ledger import Job, hold, keep_message, kept_message, newer_was_sent
 from app.retry import Outcome
 from app.storage import Storage
 
@@ -25,6 +25,10 @@ class Attempt:
         if this one's process ends within the side effect.
         """
         hold(self.storage, self.job, progress=progress)
+
+    def newer_was_sent(self) -> bool:
+        """Tell whether the job's destination has taken a newer version of its item already."""
+        return newer_was_sent(self.storage, self.job)
 
     def kept_message(self) -> tuple[bytes, str] | None:
         """Return the body and content type that an earlier attempt of this job made, if any."""

@@ -44,9 +44,13 @@ _RULES = {"LOCALIZE_LOCALES": "localize", "FORWARD_URL": "forward"}
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-def _whole(longest: int) -> fields.Integer:
-    error = f"This number is out of range.\nWrite a whole number from 1 to {longest}."
-    return fields.Integer(validate=validate.Range(min=1, max=longest, error=error))
+# An event that comes again is known by its id, which leaves with the event.
+_SHORTEST_RETENTION = 30
+
+
+def _whole(longest: int, *, least: int = 1) -> fields.Integer:
+    error = f"This number is out of range.\nWrite a whole number from {least} to {longest}."
+    return fields.Integer(validate=validate.Range(min=least, max=longest, error=error))
 
 
 class EnvironmentSchema(Schema):
@@ -93,6 +97,7 @@ class EnvironmentSchema(Schema):
     PORT = _whole(65_535)
     WEB_CONCURRENCY = _whole(1_000)
     WORKER_THREADS = _whole(1_000)
+    RETENTION_DAYS = _whole(3_650, least=_SHORTEST_RETENTION)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _pairs(self, loaded: dict[str, Any], original: Mapping[str, str], **_: Any) -> None:

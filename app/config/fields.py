@@ -15,11 +15,12 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import jsonpath_rfc9535
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
 
 from app.events import KNOWN_EVENT_NAMES
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/([smh])")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)", re.ASCII)
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 # Amplience: a language code, then optionally a country code (`en`, `en-GB`); compared exactly.
@@ -183,6 +184,31 @@ class Duration(Text):
                 f"This duration is out of range.\nIt must be above 0 and at most {self.longest:g}s."
             )
         return seconds
+
+
+class Rate(Text):
+    """`50/s`, `100/m`, `10/h`; loads sends per second."""
+
+    def _read(self, text: str) -> float:
+        written = _RATE.fullmatch(text)
+        if written is None or not float(written[1]):
+            raise ValidationError(
+                'This is not a rate.\nWrite a number, a slash and s, m or h: "50/s", "100/m".'
+            )
+        return float(written[1]) / _UNITS[written[2]]
+
+
+class Count(fields.Integer):
+    """A whole number from 1 to `most`."""
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        text = f"This is not a whole number from 1 to {most}.\nWrite one, without quotes."
+        super().__init__(
+            strict=True,
+            error_messages={"invalid": text},
+            validate=validate.Range(min=1, max=most, error=text),
+            **kwargs,
+        )
 
 
 class Locale(Text):

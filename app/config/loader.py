@@ -61,6 +61,7 @@ def _rest(values: Mapping[str, Any]) -> dict[str, Any]:
         "PORT",
         "WEB_CONCURRENCY",
         "WORKER_THREADS",
+        "RETENTION_DAYS",
     )
     return {
         "database_url": values.get("DATABASE_URL", DEFAULT_DATABASE),

@@ -142,11 +142,30 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class DeleteRequest:
+    """What a destination is sent when an item is gone, in place of a `content.deleted` envelope.
+
+    `url` and `body` are templates; without a url it is the destination's, without a body none is
+    sent.
+    """
+
+    method: Literal["DELETE", "POST", "PUT", "PATCH"] = "DELETE"
+    url: str | None = field(default=None, repr=False)
+    body: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Destination:
-    """A place that we forward to. `timeout` in seconds, for connecting and for each read.
+    """A place that we forward to. `timeout` in seconds, for the whole exchange.
 
     `signing_secrets` are Standard Webhooks secrets (`whsec_…`): the first signs, and so does each
-    other one while a secret is being rotated.
+    other one while a secret is being rotated. `rate` in sends per second, and `concurrency`, hold
+    over all processes. Of several events within `coalesce` seconds only the newest is sent: per
+    item, or over all items for a destination that takes no content, such as a build hook.
+
+    `url`, the values of `headers` and `body` may be templates. `body` is of a `content_type`, and
+    stands in for the envelope when content was published; `delete` when it is gone. Where the url
+    is a broker's, `queue`, `exchange` and `routing_key` say where in it. The files are PEM.
     """
 
     name: str
@@ -157,6 +176,20 @@ class Destination:
     retry: RetrySchedule = DESTINATION_RETRY
     timeout: float = 15.0
     allow_private: bool = False
+    rate: float | None = None
+    concurrency: int = 16
+    coalesce: float = 0.0
+    coalesce_over: Literal["item", "destination"] = "item"
+    body: str | None = field(default=None, repr=False)
+    content_type: str = "application/json"
+    delete: DeleteRequest | None = None
+    gzip: bool = False
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    queue: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +216,8 @@ class Settings:
     log_format: Literal["json", "console"] = "json"
     port: int = 8000
     web_concurrency: int = 1
-    worker_threads: int = 16
+    worker_threads: int = 32
+    retention_days: int = 30
 
     def hub(self, key: str) -> Hub | None:
         """The hub that we call `key`, or None."""
@@ -204,8 +238,8 @@ _OPEN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-ag
 
 
 def _secrets(settings: Settings) -> list[str]:
-    password = urlsplit(settings.database_url).password
-    found = [settings.admin_token or "", settings.sentry_dsn or "", unquote(password or "")]
+    found = [settings.admin_token or "", settings.sentry_dsn or ""]
+    found.append(_password(settings.database_url))
     for hub in settings.hubs:
         found.extend(hub.webhook_secrets)
         if isinstance(hub.credentials, ClientCredentials):
@@ -215,6 +249,14 @@ def _secrets(settings: Settings) -> list[str]:
         if hub.delivery and hub.delivery.api_key:
             found.append(hub.delivery.api_key)
     for place in settings.destinations:
+        found.append(_password(place.url))
         found.extend(place.signing_secrets)
         found.extend(value for name, value in place.headers if name.lower() not in _OPEN_HEADERS)
     return found
+
+
+def _password(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:  # `http://[…`
+        return ""

@@ -20,19 +20,30 @@ from marshmallow import (
 )
 
 from app.config.fields import (
+    Count,
     Duration,
     HostName,
     HttpUrl,
     HubName,
+    Rate,
     SigningSecret,
     Text,
     did_you_mean,
 )
 from app.config.hosts import delivery_url
-from app.config.lists import EntryList, Headers, TextList
+from app.config.lists import EntryList, TextList
+from app.config.request_fields import (
+    BodyTemplate,
+    MediaType,
+    ReadableFile,
+    RequestHeaders,
+    RequestUrl,
+    request_faults,
+)
 from app.config.settings import (
     DESTINATION_RETRY,
     ClientCredentials,
+    DeleteRequest,
     Delivery,
     Destination,
     Hub,
@@ -43,8 +54,7 @@ from app.config.settings import (
 # Settings that are described but not built yet. Taking one silently would promise what nobody
 # keeps; each leaves this table together with the change that builds it.
 NOT_BUILT: Mapping[str, frozenset[str]] = {
-    "delivery": frozenset({"verify"}),
-    "destination": frozenset({"rate", "concurrency", "coalesce", "delete", "body"}),
+    "destination": frozenset(),
     "action": frozenset({"unpublish"}),
 }
 NOT_SUPPORTED = "This is not supported by this version.\nTake it out."
@@ -52,6 +62,9 @@ NOT_SUPPORTED = "This is not supported by this version.\nTake it out."
 _LONGEST_WAIT = 7 * 86_400.0
 # A worker's thread waits for the answer, so a destination must not hold it for long.
 _LONGEST_TIMEOUT = 300.0
+# What is coalesced is late by so much, and an hour is no longer "within seconds".
+_LONGEST_COALESCE = 3600.0
+_MOST_AT_ONCE = 1000
 
 
 def one_of(*choices: str) -> validate.OneOf:
@@ -94,12 +107,11 @@ class Table(Schema):
 class DeliveryTable(Table):
     """`[hubs.KEY.delivery]`."""
 
-    not_built = NOT_BUILT["delivery"]
-
     source = Text(validate=one_of("fresh", "cdn", "staging"))
     api_key = Text()
     url = HttpUrl(base=True)
     staging_host = HostName()
+    verify = fields.Boolean()
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _belongs(self, loaded: dict[str, Any], original: Any, **_: Any) -> None:
@@ -156,6 +168,11 @@ class HubTable(Table):
         if "name" not in original and _needs_name(original.get("delivery")):
             text = "The host is not known.\nAdd the hub's name, or this URL."
             faults["delivery"] = {"url": [text]}
+        if _unprovable(original):
+            faults.setdefault("delivery", {})["verify"] = [
+                "It needs credentials for the Management API.\n"
+                "Give the hub client_id and client_secret, or personal_access_token."
+            ]
         if faults:
             raise ValidationError(faults)
 
@@ -179,6 +196,12 @@ def _needs_name(delivery: Any) -> bool:
     )
 
 
+def _unprovable(hub: Mapping[str, Any]) -> bool:
+    delivery = hub.get("delivery")
+    wanted = isinstance(delivery, Mapping) and delivery.get("verify") is True
+    return wanted and not {"client_id", "client_secret", "personal_access_token"} & hub.keys()
+
+
 def _credentials(hub: Mapping[str, Any]) -> ClientCredentials | PersonalAccessToken | None:
     if "personal_access_token" in hub:
         return PersonalAccessToken(hub["personal_access_token"])
@@ -192,7 +215,9 @@ def _delivery(table: Mapping[str, Any], *, hub_name: str | None) -> Delivery | N
     url = table.get("url") or delivery_url(
         source, hub_name=hub_name, staging_host=table.get("staging_host")
     )
-    return Delivery(source, url, table.get("api_key")) if url else None
+    if not url:
+        return None
+    return Delivery(source, url, table.get("api_key"), verify=table.get("verify", False))
 
 
 class RetryTable(Table):
@@ -217,18 +242,49 @@ class RetryTable(Table):
         return RetrySchedule(delays=tuple(loaded["schedule"]), jitter=loaded["jitter"])
 
 
+class DeleteTable(Table):
+    """`delete = { … }` of a destination."""
+
+    method = Text(validate=one_of("DELETE", "POST", "PUT", "PATCH"), load_default="DELETE")
+    url = RequestUrl()
+    body = BodyTemplate()
+
+    @post_load
+    def _request(self, loaded: dict[str, Any], **_: Any) -> DeleteRequest:
+        return DeleteRequest(**loaded)
+
+
 class DestinationTable(Table):
     """`[destinations.NAME]`; loads a `Destination` whose name is still missing."""
 
     not_built = NOT_BUILT["destination"]
 
-    url = HttpUrl(required=True)
+    url = RequestUrl(required=True, brokers=True)
     method = Text(validate=one_of("POST", "PUT", "PATCH"))
-    headers = Headers()
+    headers = RequestHeaders()
+    body = BodyTemplate()
+    content_type = MediaType()
+    delete = fields.Nested(DeleteTable)
+    gzip = fields.Boolean()
+    ca_file = ReadableFile()
+    client_cert = ReadableFile()
+    client_key = ReadableFile()
+    queue = Text()
+    exchange = Text()
+    routing_key = Text()
     signing_secrets = TextList(SigningSecret(), commas=True, data_key="signing_secret")
     retry = fields.Nested(RetryTable)
     timeout = Duration(longest=_LONGEST_TIMEOUT)
     allow_private = fields.Boolean()
+    rate = Rate()
+    concurrency = Count(most=_MOST_AT_ONCE)
+    coalesce = Duration(longest=_LONGEST_COALESCE)
+    coalesce_over = Text(validate=one_of("item", "destination"))
+
+    @validates_schema(skip_on_field_errors=False)
+    def _fits_together(self, loaded: dict[str, Any], **_: Any) -> None:
+        if faults := request_faults(loaded):
+            raise ValidationError({**faults})
 
     @post_load
     def _destination(self, loaded: dict[str, Any], **_: Any) -> Destination:

@@ -96,6 +96,7 @@ class DestinationClient:
             raise DestinationUnavailable(
                 f"no answer from {masked_url(destination.url)}: {_what_happened(problem)}",
                 destination=destination.name,
+                timed_out=isinstance(problem, requests.Timeout),
             ) from None
         answer = Answer(
             status=status,

@@ -8,7 +8,10 @@ from app.ledger.accepting import Accepted, accept
 from app.ledger.claiming import Job, claim, due_times, waiting_lanes
 from app.ledger.grouping import GroupCommit
 from app.ledger.messages import keep_message, kept_message
+from app.ledger.pacing import Pace, held_until, record_health
+from app.ledger.pruning import prune
 from app.ledger.reading import Counts, Readiness, counts, readiness
+from app.ledger.sent import newer_was_sent
 from app.ledger.working import beat, finish, hold, release, retire, take_over
 
 __all__ = [
@@ -16,6 +19,7 @@ __all__ = [
     "Counts",
     "GroupCommit",
     "Job",
+    "Pace",
     "Readiness",
     "accept",
     "beat",
@@ -23,10 +27,14 @@ __all__ = [
     "counts",
     "due_times",
     "finish",
+    "held_until",
     "hold",
     "keep_message",
     "kept_message",
+    "newer_was_sent",
+    "prune",
     "readiness",
+    "record_health",
     "release",
     "retire",
     "take_over",

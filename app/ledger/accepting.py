@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -130,7 +130,7 @@ def _job_row(plan: Plan, event: WebhookEvent, row_id: int, now: int) -> dict[str
         "version": plan.version or now,
         "args": dict(plan.args),
         "state": "waiting",
-        "run_at": now,
+        "run_at": now + _delay(plan),
         "created_at": now,
     }
 
@@ -138,35 +138,37 @@ def _job_row(plan: Plan, event: WebhookEvent, row_id: int, now: int) -> dict[str
 def _supersede(
     connection: Connection, plans: Sequence[Plan], identifiers: Sequence[int], now: int
 ) -> None:
-    newer = [
-        {
-            "b_id": identifier,
-            "b_key": plan.key,
-            "b_rule": plan.rule,
-            "b_version": plan.version or now,
-        }
-        for plan, identifier in zip(plans, identifiers, strict=True)
-        if plan.action in NEWEST_WINS
-    ]
-    if not newer:
-        return
-    connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.key == bindparam("b_key"),
-            jobs.c.rule == bindparam("b_rule"),
-            jobs.c.state == "waiting",
-            jobs.c.id < bindparam("b_id"),
-            jobs.c.version <= bindparam("b_version"),
-        )
-        .values(
-            state="superseded",
-            reason="newer-event",
-            superseded_by=bindparam("b_id"),
-            finished_at=now,
-        ),
-        newer,
-    )
+    for plan, identifier in zip(plans, identifiers, strict=True):
+        if plan.action not in NEWEST_WINS:
+            continue
+        older = connection.execute(
+            update(jobs)
+            .where(
+                jobs.c.key == plan.key,
+                jobs.c.rule == plan.rule,
+                jobs.c.state == "waiting",
+                jobs.c.id < identifier,
+                jobs.c.version <= (plan.version or now),
+            )
+            .values(
+                state="superseded",
+                reason="newer-event",
+                superseded_by=identifier,
+                finished_at=now,
+            )
+            .returning(jobs.c.run_at, jobs.c.attempts)
+        ).all()
+        # The newer one takes the place in the line of what it replaces: events that keep coming
+        # must not put the first send off for ever. A failed try's later time is not inherited.
+        times = [row.run_at for row in older if row.attempts == 0]
+        if times and min(times) < now + _delay(plan):
+            connection.execute(
+                update(jobs).where(jobs.c.id == identifier).values(run_at=min(times))
+            )
+
+
+def _delay(plan: Plan) -> int:
+    return round(plan.delay * 1000)
 
 
 def _seen_before(connection: Connection, event: WebhookEvent, now: int) -> Accepted:

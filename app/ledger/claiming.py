@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, exists, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.events import instant
+from app.ledger.pacing import Pace, admit, spend
 from app.storage import Storage
 from app.storage.tables import jobs, now_ms, webhook_events
 
@@ -81,23 +82,46 @@ def waiting_lanes(storage: Storage) -> set[str]:
         return set(connection.execute(statement).scalars())
 
 
-def claim(storage: Storage, *, owner: str, wanted: Mapping[str, int]) -> list[Job]:
+def claim(
+    storage: Storage,
+    *,
+    owner: str,
+    wanted: Mapping[str, int],
+    paces: Mapping[str, Pace] | None = None,
+) -> list[Job]:
     """Take due jobs: at most `wanted[lane]` of each lane; the claim counts as an attempt's start.
 
-    Of one key only the oldest waiting job is taken, and none while another one runs. May return
-    fewer than there are when another worker claims at the same moment.
+    Of one key only the oldest waiting job is taken, and none while another one runs. A lane with a
+    pace gives no more than its destination's limits allow. May return fewer than there are when
+    another worker claims at the same moment.
     """
     try:
         with storage.write() as connection:
             taken = [
                 identifier
                 for lane, count in wanted.items()
-                for identifier in _claim_lane(connection, owner, lane, count)
+                for identifier in _claim_paced(
+                    connection, owner, lane, count, (paces or {}).get(lane)
+                )
             ]
             return _load(connection, taken) if taken else []
     except IntegrityError:
         # The unique index on running keys refused: somebody was first. They are due still.
         return []
+
+
+def _claim_paced(
+    connection: Connection, owner: str, lane: str, count: int, pace: Pace | None
+) -> Sequence[int]:
+    if pace is None:
+        return _claim_lane(connection, owner, lane, count)
+    now = connection.execute(select(now_ms())).scalar_one()
+    count = admit(connection, pace, lane=lane, count=count, now=now)
+    if count == 0:
+        return []
+    taken = _claim_lane(connection, owner, lane, count)
+    spend(connection, pace, count=len(taken), now=now)
+    return taken
 
 
 def _claim_lane(connection: Connection, owner: str, lane: str, count: int) -> Sequence[int]:

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import JobLost
 from app.ledger.accepting import NEWEST_WINS
 from app.ledger.claiming import LEASE_MS, Job
+from app.ledger.sent import note_sent
 from app.retry import Decision
 from app.storage import Storage
 from app.storage.tables import attempts, beats, jobs, messages, now_ms
@@ -111,6 +112,8 @@ def finish(storage: Storage, job: Job, decision: Decision) -> bool:
         )
         if owned and decision.state in ("succeeded", "skipped", "superseded"):
             connection.execute(messages.delete().where(messages.c.job == job.id))
+        if owned and decision.state == "succeeded" and job.action == "forward":
+            note_sent(connection, job)
         return owned
 
 

@@ -44,7 +44,8 @@ def build(services: DoorServices) -> Blueprint:
         verify(body, request.headers.get(HEADER), sender.webhook_secrets)
         event = load_event(body, hub=sender.key)
         g.webhook.update(event_id=event.id, name=event.name)
-        accepted = services.ledger.accept(event, match(event, settings.rules))
+        plans = match(event, settings.rules, settings.destinations)
+        accepted = services.ledger.accept(event, plans)
         if accepted.status == "conflict":
             raise _conflict()
         g.reason = accepted.status

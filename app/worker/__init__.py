@@ -3,7 +3,7 @@
 It must not know what an action does.
 """
 
-from app.worker.loop import Worker, WorkerOptions
+from app.worker.loop import Chore, Worker, WorkerOptions
 from app.worker.running import Runner
 
-__all__ = ["Runner", "Worker", "WorkerOptions"]
+__all__ = ["Chore", "Runner", "Worker", "WorkerOptions"]

@@ -9,18 +9,38 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
 
 from app.errors import StorageUnavailable
-from app.ledger import Job, beat, claim, due_times, release, retire, take_over, waiting_lanes
+from app.ledger import (
+    Job,
+    Pace,
+    beat,
+    claim,
+    due_times,
+    held_until,
+    release,
+    retire,
+    take_over,
+    waiting_lanes,
+)
 from app.storage import Storage
 from app.worker.waking import make_bell
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something that every worker does now and then, besides jobs; twice at once does no harm."""
+
+    name: str
+    every: float
+    run: Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -49,12 +69,16 @@ class Worker:
         storage: Storage,
         run_job: Callable[[Job], None],
         lanes: Iterable[str],
+        paces: Mapping[str, Pace] | None = None,
+        chores: Sequence[Chore] = (),
         options: WorkerOptions | None = None,
     ) -> None:
         self._storage = storage
         self._run_job = run_job
         self._options = options or WorkerOptions()
         self._per_lane = self._options.per_lane or max(1, self._options.threads // 2)
+        self._paces = dict(paces or {})
+        self._chores = chores
         self._known_lanes = set(lanes)
         self._lanes = set(self._known_lanes)
         self._lanes_at = float("-inf")
@@ -75,6 +99,10 @@ class Worker:
         _log.info("worker.started", worker=self.owner, threads=self._options.threads)
         beating = threading.Thread(target=self._beat_on, name="beat", daemon=True)
         beating.start()
+        for chore in self._chores:
+            threading.Thread(
+                target=self._repeat, args=(chore,), name=chore.name, daemon=True
+            ).start()
         pool = ThreadPoolExecutor(self._options.threads, thread_name_prefix="job")
         try:
             while not self._stopping.is_set():
@@ -91,16 +119,22 @@ class Worker:
         """Start what is due and fits; returns how long to wait for the bell."""
         try:
             self._refresh_lanes()
-            now, due = due_times(self._storage, sorted(self._lanes))
+            now, due = self._due()
             wanted = self._wanted([lane for lane, at in due.items() if at <= now])
             if wanted:
-                for job in claim(self._storage, owner=self.owner, wanted=wanted):
+                for job in claim(self._storage, owner=self.owner, wanted=wanted, paces=self._paces):
                     self._start(pool, job)
         except StorageUnavailable as error:
             _log.warning("worker.storage-unavailable", detail=str(error))
             return min(1.0, self._options.idle)
         later = [(at - now) / 1000 for at in due.values() if at > now]
         return max(0.001, min([self._options.idle, *later]))
+
+    def _due(self) -> tuple[int, dict[str, int]]:
+        """The clock, and when each lane that has waiting jobs may start its next one."""
+        now, due = due_times(self._storage, sorted(self._lanes))
+        held = held_until(self._storage, {n: p for n, p in self._paces.items() if n in due})
+        return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
 
     def _refresh_lanes(self) -> None:
         # Jobs of a rule or destination that was removed must not wait unseen: their lanes are
@@ -149,6 +183,16 @@ class Worker:
                 _log.warning("worker.beat-missed", detail=str(error))
             if self._beats_end.wait(self._options.beat_every):
                 return
+
+    def _repeat(self, chore: Chore) -> None:
+        # Not all workers of a deploy at the same moment.
+        pause = random.uniform(0, min(chore.every, 60))  # noqa: S311 - no secret
+        while not self._stopping.wait(pause):
+            try:
+                chore.run()
+            except Exception:  # noqa: BLE001 - a chore that fails is tried again, and seen
+                _log.exception("chore.failed", chore=chore.name)
+            pause = chore.every
 
     def _beat_once(self) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from app.errors import (
     AmplienceError,
     AppError,
     DestinationError,
+    DestinationGone,
     JobLost,
     NotFound,
     RateLimited,
@@ -21,9 +22,9 @@ from app.errors import (
     Unauthorized,
     VersionConflict,
 )
-from app.ledger import Job, finish
+from app.ledger import Job, finish, record_health
 from app.observability import metrics, sentry
-from app.retry import Decision, Failed, Outcome, decide
+from app.retry import Decision, Failed, Health, Outcome, decide
 from app.storage import Storage
 
 _log = structlog.get_logger(__name__)
@@ -61,7 +62,18 @@ def outcome_of(error: AppError) -> Failed:
         transient=error.transient,
         retry_after=retry_after,
         detail=detail,
+        health=_health_of(error),
+        overloaded=status == 429 or getattr(error, "timed_out", False),
     )
+
+
+def _health_of(error: AppError) -> Health | None:
+    """Tell what a failed send says of its destination: a refusal is an answer, too."""
+    if isinstance(error, DestinationGone):
+        return "gone"
+    if isinstance(error, DestinationError):
+        return "bad" if error.transient else "good"
+    return None
 
 
 class Runner:
@@ -132,6 +144,7 @@ class Runner:
         if not owned:
             _log.warning("attempt.late", **given)
             return
+        self._note_health(job, decision)
         metrics.count_attempt(job.action, decision.outcome, seconds)
         if decision.state != "waiting":
             metrics.count_job(job.action, decision.state)
@@ -140,6 +153,19 @@ class Runner:
             sentry.report("job is dead", reason=decision.reason, job_id=job.id, rule=job.rule)
         else:
             _log.info("attempt.finished", **given)
+
+    def _note_health(self, job: Job, decision: Decision) -> None:
+        if decision.health is None:
+            return
+        try:
+            change = record_health(self._storage, job.target, decision.health)
+        except StorageUnavailable as error:
+            # The job is recorded, which matters; the next send says again how the place fares.
+            _log.warning("destination.health-unrecorded", detail=str(error))
+            return
+        if change:
+            _log.error(f"destination.{change}", target=job.target)
+            sentry.report(f"destination {change}", destination=job.target)
 
     def _finish(self, job: Job, decision: Decision) -> bool:
         deadline = time.monotonic() + _FINISH_WITHIN

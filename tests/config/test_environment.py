@@ -39,7 +39,7 @@ def test_defaults_are_those_of_the_settings() -> None:
     assert settings == Settings(
         database_url="sqlite:///var/dc-relay.db", hubs=settings.hubs, rules=(), destinations=()
     )
-    assert (settings.port, settings.web_concurrency, settings.worker_threads) == (8000, 1, 16)
+    assert (settings.port, settings.web_concurrency, settings.worker_threads) == (8000, 1, 32)
     assert settings.amplience.auth_url == "https://auth.amplience.net"
     assert settings.amplience.api_url == "https://api.amplience.net/v2/content"
 
@@ -59,6 +59,7 @@ def test_every_other_variable_reaches_the_settings() -> None:
             "PORT": "80",
             "WEB_CONCURRENCY": "3",
             "WORKER_THREADS": "5",
+            "RETENTION_DAYS": "90",
         }
     )
     assert settings.hubs[0].id == "5b32377e4cedfd01c45036d8"
@@ -69,6 +70,7 @@ def test_every_other_variable_reaches_the_settings() -> None:
     assert settings.sentry_environment == "test"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "console")
     assert (settings.port, settings.web_concurrency, settings.worker_threads) == (80, 3, 5)
+    assert settings.retention_days == 90
 
 
 def test_blanks_between_webhook_secrets_are_dropped() -> None:

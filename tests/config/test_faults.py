@@ -63,6 +63,7 @@ VARIABLES = [
     ({"PORT": "0"}, "PORT", "from 1 to 65535"),
     ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY", "from 1"),
     ({"WORKER_THREADS": "1.5"}, "WORKER_THREADS", "digits"),
+    ({"RETENTION_DAYS": "29"}, "RETENTION_DAYS", "30"),
 ]
 
 
@@ -209,9 +210,12 @@ DESTINATIONS = [
     ('items"', 'items"\nretry = 3', ".retry", "brackets"),
     ('items"', 'items"\nallow_private = "maybe"', ".allow_private", "true or false"),
     ('items"', 'items"\nallow_privat = true', ".allow_privat", '"allow_private"'),
-    ('items"', 'items"\nrate = "50/s"', ".rate", "out"),
-    ('items"', 'items"\nconcurrency = 8', ".concurrency", "out"),
-    ('items"', 'items"\ncoalesce = "2s"', ".coalesce", "out"),
+    ('items"', 'items"\nconcurrency = 0', ".concurrency", "without quotes"),
+    ('items"', 'items"\nconcurrency = "8"', ".concurrency", "without quotes"),
+    ('items"', 'items"\ncoalesce = "2"', ".coalesce", "ms, s, m"),
+    ('items"', 'items"\ncoalesce_over = "all"', ".coalesce_over", "item or destination"),
+    ('items"', 'items"\nrate = "0/s"', ".rate", "50/s"),
+    ('items"', 'items"\nrate = 50', ".rate", "quotes"),
     ('items"', 'items"\ndelete = { method = "DELETE" }', ".delete", "out"),
     ('items"', 'items"\nbody = "{}"', ".body", "out"),
 ]

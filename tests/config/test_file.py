@@ -228,7 +228,7 @@ events = []
 action = "localise"
 [destinations.search]
 url = "search.example"
-rate = "50/s"
+rate = "fast"
 """
     assert places({"PORT": "x"}, file) == [
         "PORT",

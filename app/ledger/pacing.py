@@ -1,0 +1,188 @@
+"""How fast a destination is sent to, shared by all processes: rate, concurrency, breaker, pause.
+
+A destination's state is one row, locked by whoever claims for it, so that what each process takes
+is counted before the next one looks. Jobs that may not start stay where they are: in the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.storage import Storage
+from app.storage.tables import destination_states as states
+from app.storage.tables import jobs, now_ms
+
+# Failures in a row, over all processes, after which nothing more is sent for a while.
+OPEN_AFTER = 5
+_FIRST_PAUSE_MS = 10_000
+_LONGEST_PAUSE_MS = 300_000
+# A probe whose worker was killed is followed by another one after this time.
+_PROBE_MS = 30_000
+# After it closed, a destination is given one more job at once every so often, until all are back.
+_SLOW_START_STEP_MS = 2_000
+
+Health = Literal["good", "bad", "gone"]
+Change = Literal["opened", "closed", "paused"]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The limits of one destination: starts per second, and jobs at once; None for no limit."""
+
+    destination: str
+    rate: float | None = None
+    concurrency: int | None = None
+
+
+def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int) -> int:
+    """Say how many of `count` jobs may start now; locks the destination until the commit.
+
+    Turns an open breaker whose pause is over into half-open and admits its one probe.
+    """
+    row = _locked(connection, pace.destination)
+    if row.paused_at is not None:
+        return 0
+    if row.breaker != "closed":
+        return _probe(connection, pace.destination, row, now)
+    limit = _limit(pace, row, now)
+    if limit is not None:
+        running = connection.execute(
+            select(func.count()).where(jobs.c.state == "running", jobs.c.lane == lane)
+        ).scalar_one()
+        count = min(count, max(0, limit - running))
+    if pace.rate is not None:
+        count = min(count, _tokens(pace.rate, row, now) // 1000)
+    return count
+
+
+def spend(connection: Connection, pace: Pace, *, count: int, now: int) -> None:
+    """Take what was started out of the bucket of the destination's rate."""
+    if pace.rate is None or count == 0:
+        return
+    row = _locked(connection, pace.destination)
+    left = _tokens(pace.rate, row, now) - 1000 * count
+    connection.execute(
+        update(states).where(states.c.name == pace.destination).values(tokens=left, tokens_at=now)
+    )
+
+
+def held_until(storage: Storage, paces: Mapping[str, Pace]) -> dict[str, int]:
+    """Find for each lane that may not start a job yet when it may (ms); paused ones are far off."""
+    if not paces:
+        return {}
+    by_name = {pace.destination: (lane, pace) for lane, pace in paces.items()}
+    held: dict[str, int] = {}
+    with storage.read() as connection:
+        for row in connection.execute(select(states)):
+            if row.name in by_name:
+                lane, pace = by_name[row.name]
+                held[lane] = _held_until(pace, row)
+    return held
+
+
+def _held_until(pace: Pace, row: Row[Any]) -> int:
+    if row.paused_at is not None:
+        return 1 << 60
+    if row.breaker != "closed":
+        return int(row.probe_at or 0)
+    if pace.rate is None or row.tokens is None or row.tokens >= 1000:
+        return 0
+    return int(row.tokens_at + (1000 - row.tokens) / pace.rate) + 1
+
+
+def record_health(storage: Storage, destination: str, health: Health) -> Change | None:
+    """Note how a send went; returns what it changed, once over all processes.
+
+    `gone` (410) pauses the destination: it asked for nothing more (Standard Webhooks).
+    """
+    if health == "good" and not _needs_word(storage, destination):
+        return None
+    with storage.write() as connection:
+        row = _locked(connection, destination)
+        now = connection.execute(select(now_ms())).scalar_one()
+        values, change = _after(row, health, now)
+        connection.execute(update(states).where(states.c.name == destination).values(values))
+        return change
+
+
+def _needs_word(storage: Storage, destination: str) -> bool:
+    """Most sends go well and change nothing: these cost a read, no write."""
+    with storage.read() as connection:
+        row = connection.execute(
+            select(states.c.failures, states.c.breaker).where(states.c.name == destination)
+        ).one_or_none()
+        return row is not None and (row.failures > 0 or row.breaker != "closed")
+
+
+def _after(row: Row[Any], health: Health, now: int) -> tuple[dict[str, Any], Change | None]:
+    """Work out the new state of a destination. Pure."""
+    if health == "gone":
+        paused = {"paused_at": now, "paused_reason": "gone"}
+        return paused, None if row.paused_at is not None else "paused"
+    if health == "bad":
+        return _after_failure(row, now)
+    if row.breaker == "closed":
+        return {"failures": 0}, None
+    return {"failures": 0, "breaker": "closed", "closed_at": now, "probe_at": None}, "closed"
+
+
+def _after_failure(row: Row[Any], now: int) -> tuple[dict[str, Any], Change | None]:
+    failures = row.failures + 1
+    # While it is open, attempts that were under way still come back bad: they prolong nothing.
+    if row.breaker == "open" or (row.breaker == "closed" and failures < OPEN_AFTER):
+        return {"failures": failures}, None
+    recently = row.closed_at is not None and now - row.closed_at < _LONGEST_PAUSE_MS
+    openings = row.openings + 1 if row.breaker == "half-open" or recently else 1
+    pause = min(_FIRST_PAUSE_MS * 2 ** min(openings - 1, 10), _LONGEST_PAUSE_MS)
+    opened = {
+        "failures": failures,
+        "breaker": "open",
+        "openings": openings,
+        "probe_at": now + pause,
+    }
+    if row.breaker == "half-open":
+        return opened, None
+    return opened | {"opened_at": now}, "opened"
+
+
+def _locked(connection: Connection, name: str) -> Row[Any]:
+    statement = select(states).where(states.c.name == name).with_for_update()
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(
+            dialect.insert(states).values(name=name).on_conflict_do_nothing(index_elements=["name"])
+        )
+        row = connection.execute(statement).one()
+    return row
+
+
+def _probe(connection: Connection, name: str, row: Row[Any], now: int) -> int:
+    if row.probe_at is not None and row.probe_at > now:
+        return 0
+    connection.execute(
+        update(states)
+        .where(states.c.name == name)
+        .values(breaker="half-open", probe_at=now + _PROBE_MS)
+    )
+    return 1
+
+
+def _limit(pace: Pace, row: Row[Any], now: int) -> int | None:
+    if row.closed_at is None or row.openings == 0:
+        return pace.concurrency
+    started = 1 + (now - int(row.closed_at)) // _SLOW_START_STEP_MS
+    return started if pace.concurrency is None else min(pace.concurrency, started)
+
+
+def _tokens(rate: float, row: Row[Any], now: int) -> int:
+    """The bucket in thousandths: it holds one second's worth, at least one send."""
+    full = max(1000, round(rate * 1000))
+    if row.tokens is None or row.tokens_at is None:
+        return full
+    return min(full, int(row.tokens + (now - row.tokens_at) * rate))

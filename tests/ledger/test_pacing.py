@@ -1,0 +1,155 @@
+"""How fast a destination is sent to: rate, concurrency, breaker, pause; over all processes."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select, update
+
+from app.ledger import Job, Pace, claim, finish, held_until, record_health
+from app.ledger.pacing import OPEN_AFTER
+from app.retry import Decision
+from app.storage import Storage
+from app.storage.tables import destination_states
+from tests.ledger.making import accept_items
+
+LANE = "forward:default"
+DONE = Decision("succeeded", "succeeded")
+
+
+def take(storage: Storage, pace: Pace, count: int = 100, owner: str = "w") -> list[Job]:
+    return claim(storage, owner=owner, wanted={LANE: count}, paces={LANE: pace})
+
+
+def fail(storage: Storage, times: int) -> list[str | None]:
+    return [record_health(storage, "default", "bad") for _ in range(times)]
+
+
+def set_state(storage: Storage, **values: object) -> None:
+    with storage.write() as connection:
+        connection.execute(update(destination_states).values(**values))
+
+
+def breaker(storage: Storage) -> str:
+    with storage.read() as connection:
+        return str(connection.execute(select(destination_states.c.breaker)).scalar_one())
+
+
+def test_concurrency_holds_over_all_workers(storage: Storage) -> None:
+    accept_items(storage, 20)
+    pace = Pace("default", concurrency=5)
+    with ThreadPoolExecutor(4) as pool:
+        taken = [
+            job
+            for batch in pool.map(lambda n: take(storage, pace, 4, f"w{n}"), range(8))
+            for job in batch
+        ]
+    assert len(taken) == 5
+    finish(storage, taken[0], DONE)
+    assert len(take(storage, pace)) == 1
+
+
+def test_rate_gives_a_second_s_worth_and_then_so_many_a_second(storage: Storage) -> None:
+    accept_items(storage, 60)
+    pace = Pace("default", rate=20)
+    began = time.monotonic()
+    first = len(take(storage, pace))
+    time.sleep(0.3)
+    more = len(take(storage, pace))
+    seconds = time.monotonic() - began
+    assert first == 20
+    assert 1 <= more <= 20 * seconds + 1
+
+
+def test_rate_below_one_a_second_starts_one(storage: Storage) -> None:
+    accept_items(storage, 3)
+    pace = Pace("default", rate=0.5)
+    assert len(take(storage, pace)) == 1
+    assert take(storage, pace) == []
+
+
+def test_lane_that_must_wait_says_until_when(storage: Storage) -> None:
+    accept_items(storage, 3)
+    pace = Pace("default", rate=2)
+    assert held_until(storage, {LANE: pace}) == {}
+    take(storage, pace)
+    until = held_until(storage, {LANE: pace})[LANE]
+    assert 0 < until - time.time() * 1000 < 1000
+
+
+def test_breaker_opens_once_after_failures_in_a_row(storage: Storage) -> None:
+    accept_items(storage, 3)
+    assert fail(storage, OPEN_AFTER + 2) == [None] * (OPEN_AFTER - 1) + ["opened", None, None]
+    assert take(storage, Pace("default")) == []
+
+
+def test_success_in_between_starts_the_count_again(storage: Storage) -> None:
+    fail(storage, OPEN_AFTER - 1)
+    assert record_health(storage, "default", "good") is None
+    assert fail(storage, OPEN_AFTER - 1) == [None] * (OPEN_AFTER - 1)
+
+
+def test_open_breaker_admits_one_probe_after_its_pause(storage: Storage) -> None:
+    accept_items(storage, 5)
+    fail(storage, OPEN_AFTER)
+    set_state(storage, probe_at=1)
+    pace = Pace("default")
+    assert len(take(storage, pace)) == 1
+    assert take(storage, pace) == []
+    assert breaker(storage) == "half-open"
+
+
+def test_good_probe_closes_the_breaker_and_the_backlog_leaves_slowly(storage: Storage) -> None:
+    accept_items(storage, 10)
+    fail(storage, OPEN_AFTER)
+    set_state(storage, probe_at=1)
+    pace = Pace("default", concurrency=8)
+    [probe] = take(storage, pace)
+    finish(storage, probe, DONE)
+    assert record_health(storage, "default", "good") == "closed"
+    assert len(take(storage, pace)) == 1
+    set_state(storage, closed_at=destination_states.c.closed_at - 8_500)
+    assert len(take(storage, pace)) == 4
+
+
+def test_bad_probe_opens_it_for_longer(storage: Storage) -> None:
+    accept_items(storage, 5)
+    fail(storage, OPEN_AFTER)
+    pauses = []
+    for _ in range(3):
+        set_state(storage, probe_at=1)
+        assert len(take(storage, Pace("default"))) == 1
+        record_health(storage, "default", "bad")
+        pauses.append(held_until(storage, {LANE: Pace("default")})[LANE] - time.time() * 1000)
+    assert [round(pause / 10_000) for pause in pauses] == [2, 4, 8]
+
+
+def test_probe_of_a_worker_that_was_killed_is_followed_by_another(storage: Storage) -> None:
+    accept_items(storage, 5)
+    fail(storage, OPEN_AFTER)
+    set_state(storage, probe_at=1)
+    take(storage, Pace("default"))
+    set_state(storage, probe_at=1)
+    assert len(take(storage, Pace("default"))) == 1
+
+
+def test_gone_destination_is_paused_with_its_queue(storage: Storage) -> None:
+    accept_items(storage, 5)
+    assert record_health(storage, "default", "gone") == "paused"
+    assert record_health(storage, "default", "gone") is None
+    assert take(storage, Pace("default")) == []
+
+
+@pytest.mark.parametrize("health", ["good", "bad"])
+def test_health_of_one_destination_leaves_others_alone(storage: Storage, health: str) -> None:
+    accept_items(storage, 2)
+    for _ in range(OPEN_AFTER):
+        record_health(storage, "another", "bad" if health == "bad" else "good")
+    assert len(take(storage, Pace("default"))) == 2
+
+
+def test_lane_without_a_pace_is_not_held(storage: Storage) -> None:
+    accept_items(storage, 3)
+    assert len(claim(storage, owner="w", wanted={LANE: 5})) == 3
