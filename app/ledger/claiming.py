@@ -23,6 +23,10 @@ from app.storage.tables import jobs, now_ms, webhook_events
 LEASE_MS = 10_000
 
 
+# Everything but the body: it may be large, and no action reads it.
+_OF_THE_EVENT = tuple(column for column in webhook_events.c if column.name != "body")
+
+
 @dataclass(frozen=True)
 class Job:
     """One claimed job with what its action needs to know of the event.
@@ -162,7 +166,7 @@ def _take(connection: Connection, due: Select[tuple[int]], owner: str) -> Sequen
 
 def _load(connection: Connection, identifiers: Sequence[int]) -> list[Job]:
     rows = connection.execute(
-        select(jobs, webhook_events)
+        select(jobs, *_OF_THE_EVENT)
         .join(webhook_events, jobs.c.event == webhook_events.c.id)
         .where(jobs.c.id.in_(identifiers))
         .order_by(jobs.c.run_at, jobs.c.id)

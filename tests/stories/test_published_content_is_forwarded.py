@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from app.sandbox import SandboxServer
 from app.sandbox.models import Received
+from app.storage.tables import destination_states
 from tests.relay import SECRET, Relay, environment, running, working
 from tests.stories.editing import create, publish
 
@@ -135,7 +138,7 @@ def test_retry_after_is_honoured(sandbox: SandboxServer, impatient: dict[str, st
         assert second.time - first.time >= 1
 
 
-@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 410, 422])
+@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 422])
 def test_refusal_is_dead_at_once(
     sandbox: SandboxServer, impatient: dict[str, str], status: int
 ) -> None:
@@ -146,6 +149,22 @@ def test_refusal_is_dead_at_once(
         relay.wait_for(dead=1)
         [job] = relay.jobs()
         assert (job["reason"], job["attempts"]) == ("destination-refused", 1)
+
+
+def test_destination_that_is_gone_is_paused_and_keeps_its_queue(
+    sandbox: SandboxServer, impatient: dict[str, str]
+) -> None:
+    with running(impatient) as relay:
+        sandbox.add_webhook(f"{relay.url}/webhooks", SECRET)
+        sandbox.faults.add(where="downstream", kind="status", status=410)
+        publish(sandbox, create(sandbox, "First"))
+        publish(sandbox, create(sandbox, "Second"))
+        assert sandbox.settle()
+        time.sleep(0.3)
+        assert relay.counts().jobs == {"waiting": 2}
+        paused = select(destination_states.c.paused_reason)
+        with relay.storage.read() as connection:
+            assert connection.execute(paused).scalar_one() == "gone"
 
 
 def test_destination_that_stays_away_ends_as_dead_after_the_last_try(
