@@ -5,14 +5,17 @@ Nothing else makes a client, an engine or a worker. What is built here is handed
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from app.actions import Action
+from app.actions.dropping import Drop, ForwardOrDrop
 from app.actions.forward import Forward, ForwardTiming, HubContent
 from app.actions.localize import Localize
+from app.actions.unpublish import Unpublish
 from app.amplience.delivery import DeliveryClient
 from app.amplience.loader import ContentLoader
 from app.amplience.management import ManagementClient
@@ -27,6 +30,9 @@ from app.worker import Chore, Runner, Worker, WorkerOptions
 
 # A sender that gets no answer tries again, and how long it waits is not documented: so soon.
 _DOOR_TIMEOUT = 1.5
+# A job holds a connection for a few statements, not while it waits for others: so fewer than
+# threads. With a web process's five, one of each fits the smallest hosted PostgreSQL (20).
+_WORKER_CONNECTIONS = 10
 
 
 class WebLedger:
@@ -76,14 +82,24 @@ def build_web(settings: Settings) -> WebServices:
     return WebServices(settings, WebLedger(Storage(settings.database_url, timeout=_DOOR_TIMEOUT)))
 
 
-def build_worker(settings: Settings, *, options: WorkerOptions | None = None) -> BuiltWorker:
-    """Build a worker that does the jobs of every rule."""
+def build_worker(
+    settings: Settings,
+    *,
+    options: WorkerOptions | None = None,
+    forward_timing: ForwardTiming | None = None,
+) -> BuiltWorker:
+    """Build a worker that does the jobs of every rule.
+
+    `forward_timing` is for tests, which cannot wait as long as the service does.
+    """
     options = options or WorkerOptions(threads=settings.worker_threads)
     with ExitStack() as opened:
-        storage = Storage(settings.database_url, pool_size=options.threads + 4)
+        storage = Storage(settings.database_url, pool_size=_WORKER_CONNECTIONS)
         opened.callback(storage.close)
         runner = Runner(
-            storage=storage, actions=_actions(settings, opened), schedule=_schedules(settings)
+            storage=storage,
+            actions=_actions(settings, opened, forward_timing),
+            schedule=_schedules(settings),
         )
         worker = Worker(
             storage=storage,
@@ -97,7 +113,9 @@ def build_worker(settings: Settings, *, options: WorkerOptions | None = None) ->
     raise AssertionError("an ExitStack swallows nothing")
 
 
-def _actions(settings: Settings, opened: ExitStack) -> dict[str, Action]:
+def _actions(
+    settings: Settings, opened: ExitStack, forward_timing: ForwardTiming | None
+) -> dict[str, Action]:
     management: dict[str, ManagementClient] = {}
     content: dict[str, HubContent] = {}
     for hub in settings.hubs:
@@ -108,20 +126,37 @@ def _actions(settings: Settings, opened: ExitStack) -> dict[str, Action]:
         if hub.delivery:
             delivery = DeliveryClient(hub.delivery)
             opened.callback(delivery.close)
-            content[hub.key] = HubContent(ContentLoader(delivery), hub.delivery.source)
+            content[hub.key] = HubContent(
+                ContentLoader(delivery),
+                hub.delivery.source,
+                published=management.get(hub.key) if hub.delivery.verify else None,
+            )
     sender = DestinationClient()
     opened.callback(sender.close)
+    destinations = {place.name: place for place in settings.destinations}
     return {
         "localize": Localize(
             clients=management,
             hub_ids={hub.key: hub.id for hub in settings.hubs},
             clock=time.time,
         ),
-        "forward": Forward(
-            hubs=content,
-            destinations={place.name: place for place in settings.destinations},
-            sender=sender,
+        "forward": ForwardOrDrop(
+            forward=Forward(
+                hubs=content,
+                destinations=destinations,
+                sender=sender,
+                clock=time.time,
+                timing=forward_timing,
+            ),
+            drop=Drop(
+                clients=management, destinations=destinations, sender=sender, clock=time.time
+            ),
+        ),
+        "unpublish": Unpublish(
+            clients=management,
+            per_minute=settings.publish_quota_per_minute,
             clock=time.time,
+            spread=random.random,
         ),
     }
 
@@ -163,6 +198,7 @@ def _lanes(settings: Settings) -> set[str]:
                 lanes |= {f"forward:{name}" for name in names}
             case LocalizeSpec():
                 lanes |= {f"localize:{hub}" for hub in hubs}
-            case UnpublishSpec():
+            case UnpublishSpec(to=names):
                 lanes |= {f"unpublish:{hub}" for hub in hubs}
+                lanes |= {f"forward:{name}" for name in names}
     return lanes

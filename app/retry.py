@@ -23,12 +23,28 @@ SLOW_DOWN = 3
 Health = Literal["good", "bad", "gone"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FollowUp:
+    """A job that is to be written together with the success of this one, for its event and rule.
+
+    The fields are those of a plan; a `version` of 0 stands for the time of writing.
+    """
+
+    action: Literal["localize", "forward", "unpublish"]
+    target: str
+    lane: str
+    key: str
+    version: int
+    args: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Succeeded:
     """The job is done. `detail` is kept with the attempt, for the operator."""
 
     detail: Mapping[str, Any] = field(default_factory=dict)
     health: Health | None = None
+    follow_up: tuple[FollowUp, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ class Decision:
     progress: Mapping[str, Any] | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
     health: Health | None = None
+    follow_up: tuple[FollowUp, ...] = ()
 
 
 def decide(
@@ -109,9 +126,14 @@ def decide(
     the schedule's jitter is multiplied with.
     """
     match outcome:
-        case Succeeded(detail=detail, health=health):
+        case Succeeded(detail=detail, health=health, follow_up=follow_up):
             return Decision(
-                "succeeded", "succeeded", failures=failures, detail=detail, health=health
+                "succeeded",
+                "succeeded",
+                failures=failures,
+                detail=detail,
+                health=health,
+                follow_up=follow_up,
             )
         case Superseded(reason=reason, detail=detail):
             return Decision("superseded", "superseded", reason, failures=failures, detail=detail)

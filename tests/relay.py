@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import select
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from app.actions.forward import ForwardTiming
 from app.bootstrap import build_web, build_worker
 from app.config import Settings, load_settings
 from app.ledger import Counts, counts
@@ -47,6 +48,16 @@ def environment(sandbox: SandboxServer, database_url: str, **changes: str) -> di
         "FORWARD_ALLOW_PRIVATE": "1",
         **changes,
     }
+
+
+def eventually(test: Callable[[], bool], timeout: float = 5) -> bool:
+    """Wait until `test` holds; tells whether it did in time."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if test():
+            return True
+        time.sleep(0.01)
+    return test()
 
 
 class _Quiet(WSGIRequestHandler):
@@ -90,7 +101,9 @@ class Relay:
 
 
 @contextmanager
-def running(environ: Mapping[str, str], *, worker: bool = True) -> Iterator[Relay]:
+def running(
+    environ: Mapping[str, str], *, worker: bool = True, forward_timing: ForwardTiming | None = None
+) -> Iterator[Relay]:
     """Run the service; without `worker` only its door."""
     settings = load_settings(environ)
     storage = Storage(settings.database_url)
@@ -104,7 +117,7 @@ def running(environ: Mapping[str, str], *, worker: bool = True) -> Iterator[Rela
     try:
         relay = Relay(settings, storage, f"http://127.0.0.1:{server.port}")
         if worker:
-            with working(settings):
+            with working(settings, forward_timing=forward_timing):
                 yield relay
         else:
             yield relay
@@ -117,9 +130,14 @@ def running(environ: Mapping[str, str], *, worker: bool = True) -> Iterator[Rela
 
 
 @contextmanager
-def working(settings: Settings, options: WorkerOptions = QUICK) -> Iterator[None]:
+def working(
+    settings: Settings,
+    options: WorkerOptions = QUICK,
+    *,
+    forward_timing: ForwardTiming | None = None,
+) -> Iterator[None]:
     """Run one worker in a thread."""
-    built = build_worker(settings, options=options)
+    built = build_worker(settings, options=options, forward_timing=forward_timing)
     thread = threading.Thread(target=built.worker.run)
     thread.start()
     try:

@@ -15,6 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import JobLost
 from app.ledger.accepting import NEWEST_WINS
 from app.ledger.claiming import LEASE_MS, Job
+from app.ledger.following import follow
+from app.ledger.precedence import same_say
 from app.ledger.sent import note_sent
 from app.retry import Decision
 from app.storage import Storage
@@ -114,6 +116,8 @@ def finish(storage: Storage, job: Job, decision: Decision) -> bool:
             connection.execute(messages.delete().where(messages.c.job == job.id))
         if owned and decision.state == "succeeded" and job.action == "forward":
             note_sent(connection, job)
+        if owned and decision.follow_up:
+            follow(connection, job, decision.follow_up)
         return owned
 
 
@@ -149,7 +153,7 @@ def _newer_waiting(connection: Connection, job: Job) -> int | None:
         select(jobs.c.id)
         .where(
             jobs.c.key == job.key,
-            jobs.c.rule == job.rule,
+            same_say(job.rule, job.args),
             jobs.c.state == "waiting",
             jobs.c.id > job.id,
             jobs.c.version >= job.version,
@@ -175,8 +179,8 @@ def release(storage: Storage, *, owner: str) -> int:
         return len(held)
 
 
-def take_over(storage: Storage) -> list[int]:
-    """Put jobs whose lease ran out back in line; returns their ids.
+def take_over(storage: Storage) -> dict[int, str]:
+    """Put jobs whose lease ran out back in line; returns what became of each, by its id.
 
     A job that was lost `POISON_AFTER` times in a row is dead instead: it likely ends its process.
     """
@@ -197,11 +201,13 @@ def take_over(storage: Storage) -> list[int]:
                 run_at=now_ms(),
                 lease_until=null(),
             )
-            .returning(jobs.c.id, jobs.c.attempts, jobs.c.started_at, jobs.c.owner)
+            .returning(
+                jobs.c.id, jobs.c.attempts, jobs.c.started_at, jobs.c.owner, jobs.c.state
+            )
         ).all()
         for row in lost:
             _record(connection, [(row[0], row[1], row[2])], row[3], "lost")
-        return [row[0] for row in lost]
+        return {row.id: row.state for row in lost}
 
 
 def _record(

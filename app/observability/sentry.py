@@ -8,7 +8,7 @@ know what failed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import sentry_sdk
 from sentry_sdk.integrations.argv import ArgvIntegration
@@ -84,7 +84,12 @@ def configure_sentry(
     )
 
 
-def report(error_or_message: BaseException | str, **fields: object) -> None:
+def report(
+    error_or_message: BaseException | str,
+    *,
+    level: Literal["info", "error"] = "error",
+    **fields: object,
+) -> None:
     """Tell a person: send this error or message to Sentry, if it is configured.
 
     A message must be constant, so that equal ones are grouped; what varies goes into `fields`.
@@ -96,7 +101,7 @@ def report(error_or_message: BaseException | str, **fields: object) -> None:
         if isinstance(error_or_message, BaseException):
             scope.capture_exception(error_or_message)
         else:
-            scope.capture_message(error_or_message, level="error")
+            scope.capture_message(error_or_message, level=level)
 
 
 class _Scrub:

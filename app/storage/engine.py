@@ -3,7 +3,8 @@
 SQLite runs with WAL and `synchronous=FULL`: a commit that was answered survives a power cut. Its
 own waiting for the write lock is a sleep with growing pauses and therefore unfair between
 processes; an advisory lock on a file beside the database, taken before each write transaction,
-keeps the tail short. PostgreSQL needs none of this.
+keeps the tail short. PostgreSQL needs none of this, but it is over a network: a server that is
+frozen, or a path to it that swallows packets, must not hold a thread for ever.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -25,6 +28,30 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app.errors import StorageUnavailable
 
 _LOCK_POLL = 0.0005
+# The server ends a statement itself at the timeout; this much later it will not answer any more.
+_SILENCE = 0.25
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that gives up on a server which says nothing for `longest_silence` seconds.
+
+    `statement_timeout` is kept by the server, so it is of no use when the server is frozen or the
+    network swallows its answer. None waits for ever.
+    """
+
+    longest_silence: float | None = None
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the server's answer to one step; called by psycopg for every one."""
+        if len(args) < 3:
+            kwargs.setdefault("timeout", self.longest_silence)
+        try:
+            return super().wait(*args, **kwargs)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                # It is still owing an answer, which would be taken for that to the next question.
+                self.pgconn.finish()
+            raise
 
 
 class WriteLock:
@@ -104,7 +131,7 @@ class Storage:
         self.engine: Engine = create_engine(
             self.url,
             pool_size=pool_size,
-            max_overflow=pool_size,
+            max_overflow=0,
             pool_timeout=timeout,
             pool_pre_ping=not self.is_sqlite,
             connect_args=self._connect_args(),
@@ -112,6 +139,8 @@ class Storage:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
+        else:
+            event.listen(self.engine, "do_connect", self._connect)
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:
@@ -122,6 +151,13 @@ class Storage:
             "options": f"-c statement_timeout={limit} -c lock_timeout={limit}",
             "application_name": "dc-relay",
         }
+
+    def _connect(
+        self, _dialect: Any, _record: Any, arguments: Any, options: Any
+    ) -> BoundedConnection:
+        connection = BoundedConnection.connect(*arguments, **options)
+        connection.longest_silence = self.timeout + _SILENCE
+        return connection
 
     @staticmethod
     def _make_directory(path: Path) -> None:

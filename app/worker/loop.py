@@ -28,6 +28,7 @@ from app.ledger import (
     take_over,
     waiting_lanes,
 )
+from app.observability import sentry
 from app.storage import Storage
 from app.worker.waking import make_bell
 
@@ -200,7 +201,10 @@ class Worker:
         host = socket.gethostname()
         beat(self._storage, owner=self.owner, host=host, pid=os.getpid(), running=running)
         if taken := take_over(self._storage):
-            _log.warning("jobs.taken-over", jobs=taken)
+            _log.warning("jobs.taken-over", jobs=sorted(taken))
+            for job_id in [job_id for job_id, state in taken.items() if state == "dead"]:
+                _log.error("job.dead", job_id=job_id, reason="poison")
+                sentry.report("job is dead", reason="poison", job_id=job_id)
             self._bell.ring()
 
     def _drain(self, pool: ThreadPoolExecutor) -> None:

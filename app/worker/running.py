@@ -163,7 +163,10 @@ class Runner:
             # The job is recorded, which matters; the next send says again how the place fares.
             _log.warning("destination.health-unrecorded", detail=str(error))
             return
-        if change:
+        if change == "closed":
+            _log.info("destination.closed", target=job.target)
+            sentry.report("destination closed", level="info", destination=job.target)
+        elif change:
             _log.error(f"destination.{change}", target=job.target)
             sentry.report(f"destination {change}", destination=job.target)
 

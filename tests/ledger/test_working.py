@@ -89,7 +89,7 @@ def test_lost_job_is_taken_over_and_its_late_outcome_changes_nothing(storage: St
     accept_items(storage, 1)
     slow = claim_one(storage, owner="slow")
     run_out(storage)
-    assert take_over(storage) == [slow.id]
+    assert list(take_over(storage)) == [slow.id]
     quick = claim_one(storage, owner="quick")
     assert finish(storage, slow, Decision("dead", "failed", "x")) is False
     assert state_of(storage, slow).state == "running"
@@ -102,7 +102,7 @@ def test_job_whose_owner_beats_is_not_taken_over(storage: Storage) -> None:
     job = claim_one(storage)
     run_out(storage)
     assert beat(storage, owner="worker-1", host="h", pid=1, running=[job.id]) == {job.id}
-    assert take_over(storage) == []
+    assert take_over(storage) == {}
 
 
 def test_beat_does_not_renew_what_another_has_taken(storage: Storage) -> None:

@@ -7,13 +7,16 @@ import time
 from typing import Any
 
 import pytest
+import requests
 from sqlalchemy import select
 from standardwebhooks import Webhook
 
+from app.events import SNAPSHOT_PUBLISHED
 from app.sandbox import SandboxServer
 from app.sandbox.models import Received
 from app.storage.tables import destination_states
-from tests.relay import SECRET, Relay, environment, running, working
+from tests.builders import make_body, signed
+from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish
 
 SIGNING_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -200,15 +203,17 @@ def test_content_that_is_not_there_yet_is_pulled_again(
     sandbox: SandboxServer, impatient: dict[str, str]
 ) -> None:
     with running(impatient) as relay:
-        sandbox.add_webhook(f"{relay.url}/webhooks", SECRET)
         item = create(sandbox)
-        sandbox.send(
-            "dynamic-content.snapshot.published",
-            {"id": "65f1a0c2d3e4f50001a2b505", "rootContentItem": {"id": item}},
+        body = make_body(SNAPSHOT_PUBLISHED, rootContentItem={"id": item})
+        answer = requests.post(
+            f"{relay.url}/webhooks", data=body, headers=signed(body, SECRET), timeout=5
         )
-        relay.wait_for(waiting=1)
+        assert answer.status_code == 202
+        assert eventually(lambda: "look-again" in relay.outcomes(1))
         publish(sandbox, item)
-        relay.wait_for(superseded=1, succeeded=1)
+        relay.wait_for(succeeded=1)
+        [received] = sandbox.received("default")
+        assert content_of(received)["headline"] == "Spring is here"
 
 
 def test_burst_of_publishes_shares_its_pulls(

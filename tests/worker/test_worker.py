@@ -16,6 +16,7 @@ from app.storage import Storage
 from app.storage.tables import jobs
 from app.worker import Worker, WorkerOptions
 from tests.ledger.making import accept_items, event, forward_plan
+from tests.relay import eventually
 
 LANE = "forward:default"
 DONE = Decision("succeeded", "succeeded")
@@ -56,15 +57,6 @@ def succeeding(storage: Storage) -> Callable[[Job], None]:
         finish(storage, job, DONE)
 
     return run
-
-
-def eventually(test: Callable[[], bool], timeout: float = 5) -> bool:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if test():
-            return True
-        time.sleep(0.01)
-    return test()
 
 
 def test_jobs_are_done(storage: Storage) -> None:

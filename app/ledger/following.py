@@ -1,0 +1,35 @@
+"""The jobs that follow from a job: written with its success, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select
+
+from app.ledger.accepting import JOBS_CHANNEL, add_jobs
+from app.ledger.claiming import Job
+from app.retry import FollowUp
+from app.rules import Plan
+from app.storage.tables import jobs, now_ms
+
+
+def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None:
+    """Write what follows, within the transaction that finishes `job`: of its event and rule."""
+    event_row, now = connection.execute(
+        select(jobs.c.event, now_ms()).where(jobs.c.id == job.id)
+    ).one()
+    plans = [
+        Plan(
+            rule=job.rule,
+            action=one.action,
+            target=one.target,
+            lane=one.lane,
+            key=one.key,
+            version=one.version,
+            args=one.args,
+        )
+        for one in wanted
+    ]
+    add_jobs(connection, plans, hub=job.hub, event_row=event_row, now=now)
+    if connection.dialect.name != "sqlite":
+        connection.execute(select(func.pg_notify(JOBS_CHANNEL, "")))
