@@ -99,12 +99,16 @@ def _accept(storage: Storage, batch: Batch) -> list[Accepted]:
 def _known(connection: Connection, events: Sequence[WebhookEvent]) -> dict[tuple[str, str], str]:
     """Find the fingerprints of those events that are written already."""
     columns = webhook_events.c
-    rows = connection.execute(
-        select(columns.hub, columns.event_id, columns.fingerprint).where(
-            columns.event_id.in_([event.id for event in events])
+    known: dict[tuple[str, str], str] = {}
+    for hub in {event.hub for event in events}:  # the index begins with the hub
+        rows = connection.execute(
+            select(columns.event_id, columns.fingerprint).where(
+                columns.hub == hub,
+                columns.event_id.in_([event.id for event in events if event.hub == hub]),
+            )
         )
-    )
-    return {(row.hub, row.event_id): row.fingerprint for row in rows}
+        known |= {(hub, row.event_id): row.fingerprint for row in rows}
+    return known
 
 
 def _write(

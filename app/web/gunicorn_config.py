@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from gunicorn import glogging  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.config import Config  # type: ignore[import-untyped]
 
 from app.config import load_settings
 from app.errors import ConfigError
 from app.observability import configure_logging
+from app.observability.metrics import share_counters
 
 try:
     settings = load_settings(os.environ)
@@ -52,7 +56,8 @@ accesslog = None
 # 127.0.0.1:8000, so that a trial on a laptop is not open to its network.
 workers = settings.web_concurrency
 worker_class = "gthread"
-threads = 8
+# Requests that wait for the same commit: as many as there are threads share one at the most.
+threads = 32
 # Each worker builds its own engine and connections: a connection must not be shared over a fork.
 preload_app = False
 # For a threaded worker these 30 s are for its main loop's sign of life, not for a request.
@@ -69,3 +74,16 @@ control_socket_disable = True
 # The sign of life is a file; on a disk that is busy or slow, touching it can stop a worker
 # (https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod).
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's advice
+
+# What the workers count is kept in files here, so that /metrics tells of all of them, and of those
+# that were killed. A reload of the configuration must not start a second one.
+_counters = Path(
+    os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    or tempfile.mkdtemp(prefix="dc-relay-metrics-", dir=worker_tmp_dir)
+)
+share_counters(_counters)
+
+
+def on_exit(_server: Arbiter) -> None:
+    """Called by gunicorn in its parent process, at the end."""
+    shutil.rmtree(_counters, ignore_errors=True)
