@@ -12,7 +12,7 @@ LOCK_FLAGS := --quiet --generate-hashes --strip-extras --no-emit-index-url \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format lock
+.PHONY: help setup demo test drill fuzz lint format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test: setup ## Run all tests (TEST_DATABASE_URL: also on PostgreSQL; TEST_ARGS: 
 		echo "PostgreSQL tests are skipped: set TEST_DATABASE_URL" >&2
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
+drill: setup ## Kill, crash and break everything, count what is lost (DRILL_ARGS="--seconds 60")
+	$(BIN)/python -m tests.drill $(DRILL_ARGS)
+
+fuzz: setup ## Throw thousands of inputs at the door and at the configuration
+	FUZZ_EXAMPLES=600 $(BIN)/python -m pytest tests/fuzz --timeout=600
+
 lint: setup ## Check style, types and floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -40,7 +46,7 @@ format: setup ## Put the code in the house's format
 lock: $(LOCK_VENV)/.installed ## Lock again after a change in pyproject.toml (LOCK_ARGS=--upgrade: newest)
 	$(LOCK_VENV)/bin/pip-compile $(LOCK_FLAGS) $(LOCK_ARGS) -o requirements.txt pyproject.toml
 	$(LOCK_VENV)/bin/pip-compile $(LOCK_FLAGS) $(LOCK_ARGS) --allow-unsafe -c requirements.txt \
-		--extra dev -o requirements-dev.txt pyproject.toml
+		--extra dev --extra queues -o requirements-dev.txt pyproject.toml
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('dc-relay needs Python 3.11 or newer, and this is ' + sys.version.split()[0] + '. Name another one: make setup PYTHON=python3.11')"

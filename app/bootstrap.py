@@ -6,24 +6,40 @@ Nothing else makes a client, an engine or a worker. What is built here is handed
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
 
 from app.actions import Action
+from app.actions.alert import SendAlert
 from app.actions.dropping import Drop, ForwardOrDrop
 from app.actions.forward import Forward, ForwardTiming, HubContent
 from app.actions.localize import Localize
+from app.actions.missed import MissedWebhooks
 from app.actions.unpublish import Unpublish
 from app.amplience.delivery import DeliveryClient
 from app.amplience.loader import ContentLoader
 from app.amplience.management import ManagementClient
-from app.config import ForwardSpec, LocalizeSpec, RetrySchedule, Settings, UnpublishSpec
+from app.config import (
+    Destination,
+    Hub,
+    RetrySchedule,
+    Settings,
+)
 from app.config.settings import AMPLIENCE_RETRY
 from app.destinations.sending import DestinationClient
+from app.destinations.trial import Trial, try_destination
+from app.errors import StorageUnavailable
 from app.events import WebhookEvent
 from app.ledger import Accepted, GroupCommit, Job, Pace, Readiness, accept, prune, readiness
+from app.ledger.watching import Alert, look, raise_alert
+from app.observability import refused_signatures, report
 from app.rules import Plan
 from app.storage import Storage
 from app.worker import Chore, Runner, Worker, WorkerOptions
@@ -33,6 +49,15 @@ _DOOR_TIMEOUT = 1.5
 # A job holds a connection for a few statements, not while it waits for others: so fewer than
 # threads. With a web process's five, one of each fits the smallest hosted PostgreSQL (20).
 _WORKER_CONNECTIONS = 10
+WATCH_EVERY = 30.0
+# Of somebody who guesses, or of a secret that was changed on one side only.
+_MANY_REFUSED = 20
+# A dead job and a destination's breaker are reported by the worker that sees them.
+_NOT_REPORTED_YET = frozenset(
+    {"oldest-waiting", "id-conflict", "no-live-worker", "signatures-refused"}
+)
+
+_log = structlog.get_logger(__name__)
 
 
 class WebLedger:
@@ -66,6 +91,11 @@ class WebServices:
 
     settings: Settings
     ledger: WebLedger
+    storage: Storage
+
+    def send_test(self, destination: Destination) -> Trial:
+        """Send a destination a test message; see `try_destination`."""
+        return send_test(destination)
 
 
 @dataclass(frozen=True)
@@ -79,7 +109,14 @@ class BuiltWorker:
 
 def build_web(settings: Settings) -> WebServices:
     """Build what the web needs. Call it after a fork: connections must not be shared."""
-    return WebServices(settings, WebLedger(Storage(settings.database_url, timeout=_DOOR_TIMEOUT)))
+    storage = Storage(settings.database_url, timeout=_DOOR_TIMEOUT)
+    return WebServices(settings, WebLedger(storage), storage)
+
+
+def send_test(destination: Destination) -> Trial:
+    """Send a destination a test message now, over a connection of its own."""
+    with closing(DestinationClient()) as sender:
+        return try_destination(sender, destination, now=datetime.now(UTC))
 
 
 def build_worker(
@@ -152,6 +189,7 @@ def _actions(
                 clients=management, destinations=destinations, sender=sender, clock=time.time
             ),
         ),
+        "alert": SendAlert(destinations=destinations, sender=sender, clock=time.time),
         "unpublish": Unpublish(
             clients=management,
             per_minute=settings.publish_quota_per_minute,
@@ -165,7 +203,7 @@ def _schedules(settings: Settings) -> Callable[[Job], RetrySchedule]:
     by_name = {place.name: place.retry for place in settings.destinations}
 
     def schedule(job: Job) -> RetrySchedule:
-        if job.action == "forward":
+        if job.action in ("forward", "alert"):
             return by_name.get(job.target, AMPLIENCE_RETRY)
         return AMPLIENCE_RETRY
 
@@ -186,19 +224,82 @@ def _chores(settings: Settings, storage: Storage) -> list[Chore]:
         while prune(storage, older_than_ms=older_than_ms):
             time.sleep(0.1)  # between two batches, others may write
 
-    return [Chore("prune", every=600, run=prune_all)]
+    return [
+        *_looking_for_missed(settings, storage),
+        Chore("prune", every=600, run=prune_all),
+        Chore("watch", every=WATCH_EVERY, run=lambda: watch(settings, storage)),
+    ]
+
+
+def _looking_for_missed(settings: Settings, storage: Storage) -> Iterator[Chore]:
+    every = settings.missed_webhooks_every
+    for hub in settings.hubs:
+        if every is not None and hub.credentials and hub.id:
+            yield Chore(
+                f"missed-{hub.key}", every, partial(_look, settings, storage, hub, every=every)
+            )
+
+
+def _look(settings: Settings, storage: Storage, hub: Hub, *, every: float) -> None:
+    if hub.credentials is None:
+        return
+    with closing(ManagementClient(credentials=hub.credentials, hosts=settings.amplience)) as client:
+        MissedWebhooks(
+            storage=storage,
+            client=client,
+            hub=hub,
+            rules=settings.rules,
+            destinations=settings.destinations,
+            clock=time.time,
+        ).read_on_schedule(every=every)
+
+
+def watch_from_the_web(services: WebServices) -> threading.Thread:
+    """Watch from a web process as well: it lives on when the last worker is gone.
+
+    It also sees what never reaches the ledger: webhooks whose signature is refused.
+    """
+
+    def repeat() -> None:
+        seen = refused_signatures()
+        while True:
+            time.sleep(WATCH_EVERY)
+            try:
+                watch(services.settings, services.storage)
+                refused, seen = refused_signatures() - seen, refused_signatures()
+                if refused >= _MANY_REFUSED:
+                    facts = {"refused": refused, "seconds": round(WATCH_EVERY)}
+                    hour = str(int(time.time() // 3600))
+                    alert = Alert("signatures-refused", "webhooks", once=hour, facts=facts)
+                    tell(services.settings, services.storage, alert)
+            except StorageUnavailable as error:
+                _log.warning("watch.storage-unavailable", detail=str(error))
+
+    thread = threading.Thread(target=repeat, name="watch", daemon=True)
+    thread.start()
+    return thread
+
+
+def watch(settings: Settings, storage: Storage) -> None:
+    """Look for what an operator should know, and tell it once over all processes."""
+    limit = round(settings.alerts.oldest_waiting * 1000)
+    for alert in look(storage, oldest_waiting_ms=limit):
+        tell(settings, storage, alert)
+
+
+def tell(settings: Settings, storage: Storage, alert: Alert) -> None:
+    """Raise one alert; Sentry is told as well, unless what happened was reported there already."""
+    if not raise_alert(storage, alert, to=settings.alerts.to):
+        return
+    _log.warning("alert.raised", slug=alert.slug, subject=alert.subject)
+    if alert.slug in _NOT_REPORTED_YET:
+        report(f"alert: {alert.slug}", subject=alert.subject, **alert.facts)
 
 
 def _lanes(settings: Settings) -> set[str]:
-    lanes: set[str] = set()
-    for rule in settings.rules:
-        hubs = [hub.key for hub in settings.hubs if rule.hub in (None, hub.key)]
-        match rule.action:
-            case ForwardSpec(to=names):
-                lanes |= {f"forward:{name}" for name in names}
-            case LocalizeSpec():
-                lanes |= {f"localize:{hub}" for hub in hubs}
-            case UnpublishSpec(to=names):
-                lanes |= {f"unpublish:{hub}" for hub in hubs}
-                lanes |= {f"forward:{name}" for name in names}
+    """Name the lanes that may have jobs: those of the rules, and those that commands can fill."""
+    lanes = {f"forward:{place.name}" for place in settings.destinations}
+    for hub in settings.hubs:
+        if hub.credentials:
+            lanes |= {f"localize:{hub.key}", f"unpublish:{hub.key}"}
     return lanes

@@ -46,7 +46,8 @@ class WebhookEvent:
     `payload.rootContentItem.id` for a snapshot; for an edition it is None. `snapshot_id` and
     `snapshot_created` are set for a snapshot only. All of the rest may be missing, because
     Amplience documents no more than the ids
-    (https://amplience.com/developers/docs/integrations/webhooks/payloads/).
+    (https://amplience.com/developers/docs/integrations/webhooks/payloads/). `origin` is `webhook`,
+    or names the command or schedule of ours that made the event.
     """
 
     hub: str
@@ -66,6 +67,7 @@ class WebhookEvent:
     status: str | None = None
     repository_id: str | None = None
     last_modified: datetime | None = None
+    origin: str = "webhook"
 
     @property
     def envelope(self) -> dict[str, Any]:
@@ -107,6 +109,8 @@ class ContentItem:
     delivery_key: str | None = None
     publishing_status: str | None = None
     last_modified: datetime | None = None
+    last_published: datetime | None = None
+    last_unpublished: datetime | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 

@@ -24,7 +24,7 @@ from app.config import (
 )
 from app.events import WebhookEvent, milliseconds
 
-ActionName = Literal["localize", "forward", "unpublish"]
+ActionName = Literal["localize", "forward", "unpublish", "alert"]
 
 
 @dataclass(frozen=True)

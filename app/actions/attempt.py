@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.ledger import Job, hold, keep_message, kept_message, newer_was_sent
+from app.ledger.upcoming import due_next
 from app.retry import Outcome
 from app.storage import Storage
 
@@ -29,6 +30,10 @@ class Attempt:
     def newer_was_sent(self) -> bool:
         """Tell whether the job's destination has taken a newer version of its item already."""
         return newer_was_sent(self.storage, self.job)
+
+    def due_next(self, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
+        """Look at the jobs that will likely run next beside this one: their ids and arguments."""
+        return due_next(self.storage, self.job, limit=limit)
 
     def kept_message(self) -> tuple[bytes, str] | None:
         """Return the body and content type that an earlier attempt of this job made, if any."""

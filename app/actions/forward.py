@@ -2,8 +2,9 @@
 
 What is sent is kept before it is sent, so that every retry sends the same bytes under the same
 `webhook-id`; a newer publish of the item makes a job of its own and takes the place of a waiting
-retry. Content is pulled after the webhook, and Content Delivery 2 may not have it yet: a 404 right
-after a publish means "not yet", not "deleted".
+retry. Content is pulled after the webhook, and Content Delivery 2 may not have it yet, or have an
+older copy still: a 404 right after a publish means "not yet", not "deleted", and where the hub
+wants proof, what is not proven is pulled again for a while before it is sent as not verified.
 """
 
 from __future__ import annotations
@@ -14,14 +15,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import structlog
+
 from app.actions.attempt import Attempt
+from app.actions.proving import (
+    UNPUBLISHED,
+    NotYet,
+    Proven,
+    PublishedItems,
+    Pulled,
+    prove,
+    why_missing,
+)
 from app.amplience.delivery import ContentParameters, DeliveredContent
+from app.amplience.loader import Turn
 from app.config import Destination
 from app.destinations.message import ItemFacts, Message, Origin, Published, content_published
 from app.destinations.sending import Answer
-from app.errors import NotFound
+from app.errors import NotFound, StorageUnavailable
 from app.ledger import Job
-from app.retry import Failed, LookAgain, Outcome, Succeeded
+from app.ledger.precedence import DELETED
+from app.retry import Failed, LookAgain, Outcome, Skipped, Succeeded, Superseded
+
+_log = structlog.get_logger(__name__)
 
 # Any fixed number will do, as long as it never changes: ids are derived from it.
 _NAMESPACE = uuid.UUID("6f1f6a3e-2c5b-5c0e-9a53-0b6e2a9e7c11")
@@ -30,7 +46,9 @@ _NAMESPACE = uuid.UUID("6f1f6a3e-2c5b-5c0e-9a53-0b6e2a9e7c11")
 class ContentSource(Protocol):
     """Where published content is pulled from; see `ContentLoader`."""
 
-    def load(self, item_id: str, parameters: ContentParameters) -> DeliveredContent:
+    def load(
+        self, item_id: str, parameters: ContentParameters, turn: Turn | None = None
+    ) -> DeliveredContent:
         """Pull one item; raises `NotFound` when it is not published."""
         ...
 
@@ -45,22 +63,47 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class HubContent:
-    """The published content of one hub: where from, and which kind of source that is."""
+    """The published content of one hub: where from, and which kind of source that is.
+
+    With `published`, content is sent when it was proven against it, or after the last look.
+    """
 
     source: ContentSource
     kind: str
+    published: PublishedItems | None = None
 
 
 @dataclass(frozen=True)
 class ForwardTiming:
-    """How patient the action is, in seconds, with content that is not there yet."""
+    """How patient the action is, in seconds, with content that is not there or not proven yet.
+
+    `looks` are the pauses between looks; the last one repeats until the pauses add up to
+    `patience`. Pauses are counted, not the time since the job was made: a job that waited an hour
+    for a destination would have no look left, and the first read of a cache after its time is over
+    gives the old copy. After `sure_after` looks the Management API is believed that an item is not
+    published any more; before, it may not have heard of the newest publish.
+    """
 
     looks: tuple[float, ...] = (0.5, 1, 2, 5, 10, 30, 60)
-    appear_within: float = 900.0
+    patience: float = 900.0
+    sure_after: int = 4
 
-    def pause(self, looks: int) -> float:
-        """The pause after the given number of looks."""
+    def pause(self, looks: int) -> float | None:
+        """The pause after the given number of earlier looks, or None when this was the last."""
+        waited = sum(self._pause(number) for number in range(looks))
+        return self._pause(looks) if waited < self.patience else None
+
+    def _pause(self, looks: int) -> float:
         return self.looks[min(looks, len(self.looks) - 1)]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Content that may be sent, and what the attempt is to say of it."""
+
+    content: DeliveredContent
+    source: str
+    detail: Mapping[str, Any]
 
 
 def webhook_id(job: Job) -> str:
@@ -91,7 +134,7 @@ class Forward:
         self._timing = timing or ForwardTiming()
 
     def run(self, attempt: Attempt) -> Outcome:
-        """Pull, keep, send; after a failed send, only send."""
+        """Pull, prove, keep, send; after a failed send, only send."""
         job = attempt.job
         destination = self._destinations.get(job.target)
         if destination is None:
@@ -99,33 +142,63 @@ class Forward:
             return Failed("unknown-destination", text, transient=False)
         kept = attempt.kept_message()
         if kept is not None:
+            message, detail = Message(*kept, webhook_id=webhook_id(job)), dict[str, Any]()
+        else:
+            found = self._look(attempt)
+            if not isinstance(found, _Found):
+                return found
+            message, detail = self._message(job, found), dict(found.detail)
+        if attempt.newer_was_sent():
+            return Superseded("newer-sent")
+        if kept is not None:
             attempt.hold()
-            body, content_type = kept
-            return self._send(destination, Message(body, content_type, webhook_id(job)))
+        else:
+            attempt.keep_message(body=message.body, content_type=message.content_type)
+        return self._send(destination, message, detail)
+
+    def _look(self, attempt: Attempt) -> _Found | Outcome:
+        """Pull once; returns what may be sent, or what becomes of the job without it."""
+        job = attempt.job
         hub = self._hubs.get(job.hub)
         if hub is None:
             return Failed("unknown-hub", f"hub {job.hub!r} has no delivery", transient=False)
-        try:
-            content = hub.source.load(job.args["item_id"], _parameters(job.args))
-        except NotFound as error:
-            return self._not_there(job, error)
-        message = self._message(job, content, hub.kind)
-        attempt.keep_message(body=message.body, content_type=message.content_type)
-        return self._send(destination, message)
+        content = _pull(hub.source, attempt)
+        if content is None:
+            missing = NotYet("content-not-found-yet")
+            if hub.published is not None:
+                missing = why_missing(job.args["item_id"], hub.published)
+            return self._again(job, missing) or _never_there()
+        if hub.published is None or job.snapshot_id is None:
+            because = "verify-is-off" if hub.published is None else "no-snapshot"
+            return _Found(content, hub.kind, {"verified": False, "because": because})
+        verdict = prove(_pulled(job, content, hub, job.snapshot_id), hub.published)
+        if isinstance(verdict, Proven):
+            more = {"newer_than_event": True} if verdict.newer_than_event else {}
+            return _Found(content, hub.kind, {"verified": True, **more})
+        return self._again(job, verdict) or _unproven(content, hub, verdict)
 
-    def _send(self, destination: Destination, message: Message) -> Outcome:
+    def _again(self, job: Job, verdict: NotYet) -> LookAgain | Skipped | None:
+        """Wait for the next look; None when this was the last."""
+        looks = int(job.progress.get("looks", 0))
+        pause = self._timing.pause(looks)
+        if verdict.reason == UNPUBLISHED and (pause is None or looks >= self._timing.sure_after):
+            return Skipped(UNPUBLISHED)
+        if pause is None:
+            return None
+        after = max(pause, min(verdict.at_least, self._timing.patience))
+        return LookAgain(verdict.reason, after, {**job.progress, "looks": looks + 1})
+
+    def _send(
+        self, destination: Destination, message: Message, detail: Mapping[str, Any]
+    ) -> Outcome:
         answer = self._sender.send(destination, message, now=self._now())
         return Succeeded(
-            {
-                "webhook_id": message.webhook_id,
-                "bytes": len(message.body),
-                "status": answer.status,
-                "milliseconds": answer.milliseconds,
-                "answer": answer.body,
-            }
+            {**detail, "webhook_id": message.webhook_id, **answer.detail()},
+            health="good",
         )
 
-    def _message(self, job: Job, content: DeliveredContent, kind: str) -> Message:
+    def _message(self, job: Job, found: _Found) -> Message:
+        content = found.content
         return content_published(
             Origin(
                 hub=job.hub,
@@ -136,26 +209,62 @@ class Forward:
                 snapshot_created=job.snapshot_created,
             ),
             _facts(job, content.content),
-            # What was pulled is not compared with what was published yet, so nothing is claimed.
             Published(
                 content=content.content,
                 linked_content=content.linked_content,
-                source=kind,
-                verified=False,
+                source=found.source,
+                verified=found.detail["verified"],
             ),
             timestamp=self._now(),
             webhook_id=webhook_id(job),
         )
 
-    def _not_there(self, job: Job, error: NotFound) -> Outcome:
-        looks = int(job.progress.get("looks", 0))
-        if self._clock() - job.created_at.timestamp() > self._timing.appear_within:
-            return Failed("content-not-found", str(error), transient=False)
-        progress = {**job.progress, "looks": looks + 1}
-        return LookAgain("content-not-found-yet", self._timing.pause(looks), progress)
-
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), tz=UTC)
+
+
+def _pull(source: ContentSource, attempt: Attempt) -> DeliveredContent | None:
+    job, parameters = attempt.job, _parameters(attempt.job.args)
+
+    def upcoming(limit: int) -> list[tuple[int, str]]:
+        try:
+            due = attempt.due_next(limit)
+        except StorageUnavailable:
+            return []  # this pull does not depend on it
+        return [
+            (number, args["item_id"])
+            for number, args in due
+            # A job that says an item is gone pulls nothing.
+            if args.get("kind") != DELETED and _parameters(args) == parameters
+        ]
+
+    try:
+        return source.load(job.args["item_id"], parameters, Turn(job.id, upcoming))
+    except NotFound:
+        return None
+
+
+def _pulled(job: Job, content: DeliveredContent, hub: HubContent, snapshot_id: str) -> Pulled:
+    return Pulled(
+        snapshot_id=snapshot_id,
+        item_id=job.args["item_id"],
+        content=content.content,
+        locale=job.args.get("locale"),
+        any_media_host=hub.kind == "staging",
+    )
+
+
+def _never_there() -> Failed:
+    # Without progress: a person who tries it again gets all the looks again.
+    text = "the item is not published, also after the last look"
+    return Failed("content-not-found", text, transient=False, progress={})
+
+
+def _unproven(content: DeliveredContent, hub: HubContent, verdict: NotYet) -> _Found:
+    because = "unverified-after-deadline"
+    _log.warning("forward.unverified", reason=because, last_look=verdict.reason)
+    detail = {"verified": False, "because": because, "last_look": verdict.reason}
+    return _Found(content, hub.kind, detail)
 
 
 def _parameters(args: Mapping[str, Any]) -> ContentParameters:

@@ -45,37 +45,73 @@ class LocalizationJob:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-class _Answer(Schema):
+@dataclass(frozen=True)
+class ContentRepository:
+    """A content repository; `features` holds `slots` where it is one for slots.
+
+    `locales` are its own: those that its items can be localized to are those of its group.
+    """
+
+    id: str
+    name: str | None = None
+    label: str | None = None
+    status: str | None = None
+    type: str | None = None
+    features: tuple[str, ...] = ()
+    locales: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was published at one moment, from one root item on."""
+
+    id: str
+    root_item_id: str | None = None
+    created: datetime | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class AnswerSchema(Schema):
+    """An answer of Amplience's: fields that we do not know are left alone."""
+
     class Meta:
+        """A new field is no fault."""
+
         unknown = EXCLUDE
 
 
-def _optional_text(key: str | None = None) -> fields.String:
+def optional_text(key: str | None = None) -> fields.String:
+    """A text that may be missing or null."""
     return fields.String(data_key=key, load_default=None, allow_none=True)
 
 
-def _optional_date(key: str) -> fields.AwareDateTime:
+def optional_date(key: str) -> fields.AwareDateTime:
+    """A time that may be missing or null; one without a zone is UTC."""
     return fields.AwareDateTime(
         data_key=key, format="iso", default_timezone=UTC, load_default=None, allow_none=True
     )
 
 
-def _id() -> fields.String:
+def required_id() -> fields.String:
+    """An id, without which an answer is of no use."""
     return fields.String(required=True, validate=validate.Length(min=1))
 
 
-class _ContentItemAnswer(_Answer):
-    id = _id()
+class _ContentItemAnswer(AnswerSchema):
+    id = required_id()
     version = fields.Integer(required=True, strict=True)
-    label = _optional_text()
-    locale = _optional_text()
-    status = _optional_text()
-    repository_id = _optional_text("contentRepositoryId")
-    publishing_status = _optional_text("publishingStatus")
-    last_modified = _optional_date("lastModifiedDate")
+    label = optional_text()
+    locale = optional_text()
+    status = optional_text()
+    repository_id = optional_text("contentRepositoryId")
+    publishing_status = optional_text("publishingStatus")
+    last_modified = optional_date("lastModifiedDate")
+    last_published = optional_date("lastPublishedDate")
+    last_unpublished = optional_date("lastUnpublishedDate")
     # Only in the results of a facet search, which carry no body.
-    schema = _optional_text()
-    delivery_key = _optional_text("deliveryKey")
+    schema = optional_text()
+    delivery_key = optional_text("deliveryKey")
     body = fields.Dict(load_default=None, allow_none=True)
 
     @post_load(pass_original=True)
@@ -91,11 +127,16 @@ class _ContentItemAnswer(_Answer):
         return ContentItem(body=body, extra=original, **loaded)
 
 
-class _HubAnswer(_Answer):
-    id = _id()
-    name = _optional_text()
-    label = _optional_text()
-    status = _optional_text()
+class _FoundItemAnswer(_ContentItemAnswer):
+    # A search gives items in part; what is changed is read again first.
+    version = fields.Integer(load_default=0, strict=True)
+
+
+class _HubAnswer(AnswerSchema):
+    id = required_id()
+    name = optional_text()
+    label = optional_text()
+    status = optional_text()
 
     @post_load(pass_original=True)
     def _value(
@@ -108,9 +149,9 @@ class _HubAnswer(_Answer):
         )
 
 
-class _LocalizationJobAnswer(_Answer):
-    status = _optional_text()
-    created = _optional_date("createdDate")
+class _LocalizationJobAnswer(AnswerSchema):
+    status = optional_text()
+    created = optional_date("createdDate")
 
     @post_load(pass_original=True)
     def _value(
@@ -121,24 +162,72 @@ class _LocalizationJobAnswer(_Answer):
         )
 
 
+class _ContentRepositoryAnswer(AnswerSchema):
+    id = required_id()
+    name = optional_text()
+    label = optional_text()
+    status = optional_text()
+    type = optional_text()
+
+    @post_load(pass_original=True)
+    def _value(
+        self, loaded: dict[str, Any], original: Mapping[str, Any], **_: object
+    ) -> ContentRepository:
+        return ContentRepository(
+            features=texts_at(original, "features"),
+            locales=texts_at(original, "itemLocales"),
+            extra=original,
+            **loaded,
+        )
+
+
+class _SnapshotAnswer(AnswerSchema):
+    id = required_id()
+    created = optional_date("createdDate")
+
+    @post_load(pass_original=True)
+    def _value(self, loaded: dict[str, Any], original: Mapping[str, Any], **_: object) -> Snapshot:
+        root = value_at(original, "rootContentItem", "id")
+        root_item_id = root if isinstance(root, str) and root else None
+        return Snapshot(root_item_id=root_item_id, extra=original, **loaded)
+
+
 _CONTENT_ITEM = _ContentItemAnswer()
+_FOUND_ITEM = _FoundItemAnswer()
+_REPOSITORY = _ContentRepositoryAnswer()
+_SNAPSHOT = _SnapshotAnswer()
 _HUB = _HubAnswer()
 _LOCALIZATION_JOB = _LocalizationJobAnswer()
 
 
 def content_item(answer: Any) -> ContentItem:
     """A content item; Unavailable where `answer` has no id or version."""
-    return cast(ContentItem, _load(_CONTENT_ITEM, answer, what="content item"))
+    return cast(ContentItem, loaded_value(_CONTENT_ITEM, answer, what="content item"))
+
+
+def found_item(answer: Any) -> ContentItem:
+    """An item as a search finds it, with a version of 0 where it names none."""
+    return cast(ContentItem, loaded_value(_FOUND_ITEM, answer, what="content item"))
+
+
+def content_repository(answer: Any) -> ContentRepository:
+    """A content repository; Unavailable where `answer` has no id."""
+    return cast(ContentRepository, loaded_value(_REPOSITORY, answer, what="content repository"))
+
+
+def snapshot(answer: Any) -> Snapshot:
+    """A snapshot; Unavailable where `answer` has no id."""
+    return cast(Snapshot, loaded_value(_SNAPSHOT, answer, what="snapshot"))
 
 
 def hub_properties(answer: Any) -> HubProperties:
     """A hub; Unavailable where `answer` has no id."""
-    return cast(HubProperties, _load(_HUB, answer, what="hub"))
+    return cast(HubProperties, loaded_value(_HUB, answer, what="hub"))
 
 
 def localization_job(answer: Any) -> LocalizationJob:
     """A localization job; Unavailable where `answer` is no object."""
-    return cast(LocalizationJob, _load(_LOCALIZATION_JOB, answer, what="localization job"))
+    return cast(LocalizationJob, loaded_value(_LOCALIZATION_JOB, answer, what="localization job"))
 
 
 def embedded(answer: Any, rel: str) -> list[Any]:
@@ -166,7 +255,8 @@ def value_at(answer: Any, *keys: str) -> Any:
     return answer
 
 
-def _load(schema: Schema, answer: Any, *, what: str) -> object:
+def loaded_value(schema: Schema, answer: Any, *, what: str) -> object:
+    """The value that `schema` makes of an answer; Unavailable where it is no `what`."""
     try:
         return schema.load(answer)
     except ValidationError as problem:

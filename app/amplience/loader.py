@@ -1,14 +1,17 @@
 """Gather what many worker threads fetch at the same moment into few calls: a data loader.
 
 Content Delivery 2 takes 12 items in one call, and jobs ask for one each. The first thread that
-asks opens a group, waits a moment for others, and makes the call for all of them. This module must
-not know what the content is for, and keeps nothing afterwards: it is no cache.
+asks opens a group, waits a moment for others, and makes the call for all of them. Room that is left
+goes to those who come next, if the caller can name them. This module must not know what the content
+is for, and it is no cache: what was loaded ahead is for one caller, once, and soon.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Protocol
 
@@ -20,7 +23,7 @@ from app.amplience.delivery import (
     DeliveredContent,
     FetchResult,
 )
-from app.errors import AmplienceError, NotFound, Unavailable
+from app.errors import AmplienceError, NotFound, Refused, Unavailable
 
 
 class Fetching(Protocol):
@@ -30,6 +33,20 @@ class Fetching(Protocol):
         self, requests: Sequence[ContentRequest], parameters: ContentParameters
     ) -> list[FetchResult]:
         """The results, in the order of the requests."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Who loads, and who comes next.
+
+    A `ticket` is for one caller: content that was loaded ahead for it came after that caller's
+    reason to load, so it is never older than what the caller would get by itself. `upcoming` gives
+    the tickets and item ids of the next callers that will ask with the same parameters, at most as
+    many as it is asked for; it is called once for each call, by the thread that makes it.
+    """
+
+    ticket: int
+    upcoming: Callable[[int], Sequence[tuple[int, str]]]
 
 
 class _Group:
@@ -46,28 +63,41 @@ class _Group:
 class ContentLoader:
     """Loads single items for many threads; those that come within `window` seconds share a call.
 
-    A group that reaches `most` items leaves at once. It needs no thread of its own.
+    A group that reaches `most` items leaves at once. What was loaded ahead and not asked for within
+    `kept_for` seconds is loaded again. It needs no thread of its own.
     """
 
     def __init__(
-        self, client: Fetching, *, window: float = 0.010, most: int = MOST_AT_ONCE
+        self,
+        client: Fetching,
+        *,
+        window: float = 0.010,
+        most: int = MOST_AT_ONCE,
+        kept_for: float = 5.0,
     ) -> None:
         self._client = client
+        self._kept_for = kept_for
         self._window = window
         self._most = most
         self._lock = Lock()
         self._open: dict[ContentParameters, _Group] = {}
+        self._ahead: dict[int, tuple[_Group, float]] = {}
 
-    def load(self, item_id: str, parameters: ContentParameters) -> DeliveredContent:
+    def load(
+        self, item_id: str, parameters: ContentParameters, turn: Turn | None = None
+    ) -> DeliveredContent:
         """The published content of one item.
 
         Raises NotFound, to this caller alone, when the item is not published, and an item's own
         error likewise. When the whole call fails, each caller of its group raises its own copy of
         the error. Refused at once where `item_id` can be none.
         """
-        group, leads = self._join(ContentRequest(id=item_id), item_id, parameters)
+        request = ContentRequest(id=item_id)
+        group, leads = self._loaded_ahead(turn), False
+        if group is None:
+            group, leads = self._join(request, item_id, parameters)
         if leads:
-            self._lead(group, parameters)
+            self._lead(group, parameters, turn)
         else:
             # Without a limit: the leader always ends, because the client has its timeouts.
             group.done.wait()
@@ -90,13 +120,39 @@ class ContentLoader:
                 group.full.set()
             return group, leads
 
-    def _lead(self, group: _Group, parameters: ContentParameters) -> None:
+    def _loaded_ahead(self, turn: Turn | None) -> _Group | None:
+        """The group that has, or is about to have, what was loaded ahead for this caller."""
+        if turn is None:
+            return None
+        with self._lock:
+            group, until = self._ahead.pop(turn.ticket, (None, 0.0))
+        return group if time.monotonic() < until else None
+
+    def _fill(self, group: _Group, turn: Turn) -> None:
+        """Give the room that is left in a closed group to those who come next."""
+        now = time.monotonic()
+        with self._lock:
+            self._ahead = {n: kept for n, kept in self._ahead.items() if kept[1] > now}
+            known = len(self._ahead)
+        upcoming = turn.upcoming(self._most + known)
+        with self._lock:
+            for ticket, item_id in upcoming:
+                if len(group.requests) >= self._most:
+                    return
+                # One that is in two groups would be asked for twice; the first is as good.
+                if ticket not in self._ahead and (request := _request(item_id)):
+                    group.requests[item_id] = request
+                    self._ahead[ticket] = (group, now + self._kept_for)
+
+    def _lead(self, group: _Group, parameters: ContentParameters, turn: Turn | None) -> None:
         try:
             group.full.wait(self._window)
             with self._lock:
                 # From here on nobody joins. A full group was closed by the one that filled it.
                 if self._open.get(parameters) is group:
                     del self._open[parameters]
+            if turn is not None and len(group.requests) < self._most:
+                self._fill(group, turn)
             results = self._client.fetch(list(group.requests.values()), parameters)
             group.results = dict(zip(group.requests, results, strict=True))
         except BaseException as failure:
@@ -104,6 +160,14 @@ class ContentLoader:
             raise
         finally:
             group.done.set()
+
+
+def _request(item_id: str) -> ContentRequest | None:
+    """The request of one who comes next; who asks for an impossible id is told when it asks."""
+    try:
+        return ContentRequest(id=item_id)
+    except Refused:
+        return None
 
 
 def _content(result: FetchResult) -> DeliveredContent:

@@ -1,8 +1,7 @@
 """The Management API's verbs that this service uses, under the names that Amplience gives them.
 
-Paths are built from ids, never taken from links: a link may hold another host, and a webhook's
-links are whatever its sender wrote. This module must not know why a verb is called, and repeats a
-call only once: after a token that was not accepted.
+Those about hubs, repositories and content items are here; searching, publishing and webhooks have
+modules of their own and are joined in `ManagementClient`. None knows why it is called.
 
 Every verb raises Unauthorized (also for a missing permission: both are 403), RateLimited,
 Unavailable or Refused; NotFound and VersionConflict where the verb says so. The verbs are those of
@@ -12,28 +11,26 @@ https://amplience.com/developers/docs/apis/content-management-reference/ as the 
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 from app.amplience import answers
-from app.amplience.answers import HubProperties, LocalizationJob
-from app.amplience.auth import Tokens, tokens_for
-from app.amplience.http import AmplienceHttp, Call, HttpAnswer, read_json
+from app.amplience.answers import ContentRepository, HubProperties, LocalizationJob, Snapshot
+from app.amplience.auth import Tokens
+from app.amplience.facets import FacetVerbs
+from app.amplience.management_http import path_id
+from app.amplience.publishing import PublishingVerbs
+from app.amplience.webhooks import WebhookVerbs
 from app.config import AmplienceHosts, ClientCredentials, PersonalAccessToken
 from app.errors import NotFound, Refused
 from app.events import ContentItem
 
-PAGE_SIZE = 100
-# No collection that we read has so many pages; an answer that says so would keep us for ever.
-MOST_PAGES = 500
 LOCALES_LIFE = 300.0
 
 
-class ManagementClient:
+class ManagementClient(FacetVerbs, PublishingVerbs, WebhookVerbs):
     """The Management API for one set of credentials, safe to share between threads."""
 
     def __init__(
@@ -44,17 +41,9 @@ class ManagementClient:
         tokens: Tokens | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        hosts = hosts or AmplienceHosts()
-        self._http = AmplienceHttp(hosts.api_url)
-        self._tokens = tokens or tokens_for(credentials, auth_url=hosts.auth_url, clock=clock)
-        self._clock = clock
+        super().__init__(credentials=credentials, hosts=hosts, tokens=tokens, clock=clock)
         self._locales: dict[tuple[str | None, str | None], tuple[float, tuple[str, ...]]] = {}
         self._locales_lock = Lock()
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        self._http.close()
-        self._tokens.close()
 
     def hubs(self) -> list[HubProperties]:
         """Every hub that the credentials may see: `GET /hubs`, all pages."""
@@ -62,7 +51,63 @@ class ManagementClient:
 
     def hub(self, hub_id: str) -> HubProperties:
         """One hub: `GET /hubs/{id}`. NotFound where there is none."""
-        return answers.hub_properties(self._get(f"/hubs/{_id(hub_id)}"))
+        return answers.hub_properties(self._get(f"/hubs/{path_id(hub_id)}"))
+
+    def content_repositories(self, hub_id: str) -> list[ContentRepository]:
+        """The repositories of a hub: `GET /hubs/{id}/content-repositories`, all pages.
+
+        NotFound where there is no such hub.
+        """
+        path = f"/hubs/{path_id(hub_id)}/content-repositories"
+        found = self._pages(path, "content-repositories")
+        return [answers.content_repository(entry) for entry in found]
+
+    def content_items(
+        self, repository_id: str, *, status: str | None = None
+    ) -> Iterator[ContentItem]:
+        """The items of a repository, page by page as they are asked for, without their bodies.
+
+        `GET /content-repositories/{id}/content-items`. `status` is ACTIVE, ARCHIVED or DELETED;
+        None asks for what Amplience gives by itself. Without a body there is no schema and no
+        delivery key: read the item with `content_item`. An item that comes or goes meanwhile may
+        be missed or be seen twice. NotFound, at the first item, where there is no such repository.
+        """
+        path = f"/content-repositories/{path_id(repository_id)}/content-items"
+        # Pages with bodies can be too big to be answered.
+        query = {"projection": "basic"} | ({"status": status} if status else {})
+        for entry in self._pages(path, "content-items", **query):
+            yield answers.content_item(entry)
+
+    def snapshot(self, snapshot_id: str) -> Snapshot:
+        """What was published together: `GET /snapshots/{id}`. NotFound where there is none."""
+        return answers.snapshot(self._get(f"/snapshots/{path_id(snapshot_id)}"))
+
+    def snapshot_item(self, snapshot_id: str, item_id: str) -> ContentItem:
+        """The item as that snapshot published it: `GET /snapshots/{id}/content-items/{item}`.
+
+        The body is the published one, with links as links; other fields may be of today. NotFound
+        where there is no such snapshot, or the item is not in it.
+        """
+        path = f"/snapshots/{path_id(snapshot_id)}/content-items/{path_id(item_id)}"
+        return answers.content_item(self._get(path))
+
+    def archive(self, item_id: str, *, version: int) -> ContentItem:
+        """Archive an item, and return it: `POST /content-items/{id}/archive {version}`.
+
+        It stays published: `unpublish` first. VersionConflict for an old version, Refused where it
+        is archived already.
+        """
+        path = f"/content-items/{path_id(item_id)}/archive"
+        return answers.content_item(self._post(path, {"version": version}))
+
+    def unarchive(self, item_id: str, *, version: int) -> ContentItem:
+        """Bring an item back, and return it: `POST /content-items/{id}/unarchive {version}`.
+
+        Its delivery key is given to it again, and Refused when another item has it meanwhile
+        (https://github.com/amplience/dc-cli, issue #173). VersionConflict for an old version.
+        """
+        path = f"/content-items/{path_id(item_id)}/unarchive"
+        return answers.content_item(self._post(path, {"version": version}))
 
     def content_item(self, item_id: str) -> ContentItem:
         """The content item as it is now: `GET /content-items/{id}`.
@@ -70,7 +115,7 @@ class ManagementClient:
         Raises NotFound where there is none, and for a moment after it was created
         (https://github.com/amplience/dc-cli/pull/206).
         """
-        return answers.content_item(self._get(f"/content-items/{_id(item_id)}"))
+        return answers.content_item(self._get(f"/content-items/{path_id(item_id)}"))
 
     def localizations(self, item_id: str) -> list[ContentItem]:
         """The variants of an item: `GET /content-items/{id}/localizations`, all pages.
@@ -79,7 +124,7 @@ class ManagementClient:
         each one's `id`, `locale` and `status`. A variant that was made a moment ago may not be
         there yet. NotFound where there is no such item.
         """
-        path = f"/content-items/{_id(item_id)}/localizations"
+        path = f"/content-items/{path_id(item_id)}/localizations"
         found = (answers.content_item(entry) for entry in self._pages(path, "content-items"))
         # A variant that is created while we turn the page moves another one to the next page.
         return list({item.id: item for item in found}.values())
@@ -104,7 +149,7 @@ class ManagementClient:
         # Left out when off: the field is newer than the API that some hubs may still have.
         if replicate_folder_structure:
             body["replicateFolderStructure"] = True
-        self._post(f"/content-items/{_id(item_id)}/localize", body)
+        self._post(f"/content-items/{path_id(item_id)}/localize", body)
 
     def set_locale(self, item_id: str, *, version: int, locale: str) -> ContentItem:
         """Give an item that has no locale its first one, and return it with its new version.
@@ -112,7 +157,7 @@ class ManagementClient:
         `POST /content-items/{id}/locale {locale, version}`. A locale can never be changed
         (LOCALE_IMMUTABLE, a Refused); VersionConflict for an old version.
         """
-        path = f"/content-items/{_id(item_id)}/locale"
+        path = f"/content-items/{path_id(item_id)}/locale"
         return answers.content_item(self._post(path, {"locale": locale, "version": version}))
 
     def allowed_locales(
@@ -142,7 +187,7 @@ class ManagementClient:
         not documented, so `localizations` decides, not this.
         """
         path = "/localization-jobs/search/findByRootContentItem"
-        found = self._pages(path, "localization-jobs", id=_id(item_id))
+        found = self._pages(path, "localization-jobs", id=path_id(item_id))
         return [answers.localization_job(entry) for entry in found]
 
     def _ask_allowed_locales(
@@ -150,7 +195,7 @@ class ManagementClient:
     ) -> tuple[str, ...]:
         locales: tuple[str, ...] = ()
         if repository_id:
-            path = f"/content-repositories/{_id(repository_id)}/localization-group/locales"
+            path = f"/content-repositories/{path_id(repository_id)}/localization-group/locales"
             try:
                 locales = answers.texts_at(self._get(path), "locales")
             except (NotFound, Refused):
@@ -159,42 +204,3 @@ class ManagementClient:
         elif not hub_id:
             raise Refused("neither the repository nor the hub of the item is known")
         return locales or (self.hub(hub_id).locales if hub_id else ())
-
-    def _pages(self, path: str, rel: str, **query: str) -> Iterator[Any]:
-        for number in range(MOST_PAGES):
-            page = self._get(path, **query, page=number, size=PAGE_SIZE)
-            entries = answers.embedded(page, rel)
-            yield from entries
-            pages = answers.total_pages(page)
-            is_last = len(entries) < PAGE_SIZE if pages is None else number + 1 >= pages
-            if is_last:
-                return
-
-    def _get(self, path: str, **query: str | int) -> Any:
-        return self._ask(Call("GET", path, query=query))
-
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._ask(Call("POST", path, json=body))
-
-    def _ask(self, call: Call) -> Any:
-        token = self._tokens.bearer()
-        answer = self._perform(call, token)
-        # An expired token answers 403 like a missing permission (dc-cli issue #94), so only a
-        # fresh one tells them apart.
-        if answer.status in (401, 403):
-            self._tokens.forget(token)
-            fresh = self._tokens.bearer()
-            if fresh != token:
-                token = fresh
-                answer = self._perform(call, token)
-        return read_json(answer, call=call, hide=token)
-
-    def _perform(self, call: Call, token: str) -> HttpAnswer:
-        return self._http.perform(replace(call, headers={"Authorization": f"Bearer {token}"}))
-
-
-def _id(value: str) -> str:
-    """`value` if it can only be one part of a path. Amplience's ids are UUIDs or 24 hex digits."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", value):
-        raise Refused("that is no id of Amplience's: only letters, digits and dashes make one")
-    return value

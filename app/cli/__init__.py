@@ -18,7 +18,22 @@ _COMMANDS = {
     "worker": ("app.cli.worker:worker", "Run a worker: it does the jobs."),
     "db": ("app.cli.db:db", "Look after the database's schema."),
     "check": ("app.cli.check:check", "Check the configuration and every connection."),
+    "explain": ("app.cli.explain:explain", "Tell which rules want an event, and why not."),
+    "events": ("app.cli.events:events", "Look at events, and do them again."),
+    "jobs": ("app.cli.jobs:jobs", "Look at jobs; retry or cancel them."),
+    "destinations": (
+        "app.cli.destinations:destinations",
+        "Look at destinations; pause, resume and test them.",
+    ),
     "send": ("app.cli.send:send", "Post a signed sample of a webhook to a URL."),
+    "localize": ("app.cli.localize:localize", "Localize items that exist already."),
+    "unpublish-archived": (
+        "app.cli.unpublish_archived:unpublish_archived",
+        "Unpublish archived items that are still published.",
+    ),
+    "resync": ("app.cli.resync:resync", "Send a destination all published content again."),
+    "webhooks": ("app.cli.webhooks:webhooks", "The hub's webhooks, and what did not arrive."),
+    "content": ("app.cli.content:content", "Read published content, as destinations get it."),
     "sandbox": ("app.cli.sandbox:sandbox", "Run a pretend Amplience."),
     "demo": ("app.cli.demo:demo", "See the service at work on a pretend Amplience."),
 }

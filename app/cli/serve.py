@@ -6,6 +6,7 @@ the parent reaches both. It must not touch events or jobs.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
+from functools import partial
 from types import FrameType
 
 import click
@@ -41,18 +43,45 @@ _WEB = (
 _WORKER = (sys.executable, "-m", "app", "worker")
 
 
-class Child:
-    """One child process, started again when it ends by itself."""
+# What prctl(2) calls "send me this signal when my parent ends".
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-    def __init__(self, name: str, command: tuple[str, ...]) -> None:
+
+def _end_with_parent(parent: int, number: int) -> None:
+    """Have Linux send this process a signal when the parent ends, also when it is killed.
+
+    Runs in the child before its program: a parent that is killed with -9 can tell nobody. Elsewhere
+    than on Linux nothing is done, and the children outlive such a parent.
+    """
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it ended before it could be watched
+        os._exit(0)
+
+
+class Child:
+    """One child process, started again when it ends by itself.
+
+    `orphaned` is the signal that it gets when its parent is gone.
+    """
+
+    def __init__(self, name: str, command: tuple[str, ...], *, orphaned: int) -> None:
         self.name = name
         self._command = command
+        self._orphaned = orphaned
         self._ends: deque[float] = deque(maxlen=_MOST_RESTARTS)
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C in a terminal reaches the parent, which stops both in order.
-        process = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603 - ours
+        process = subprocess.Popen(  # noqa: S603 - ours
+            self._command,
+            start_new_session=True,
+            # The parent has no other thread that could hold a lock over the fork.
+            preexec_fn=partial(_end_with_parent, os.getpid(), self._orphaned),  # noqa: PLW1509
+        )
         _log.info("child.started", child=self.name, pid=process.pid)
         return process
 
@@ -103,7 +132,11 @@ def serve(port: int | None) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    children = [Child("worker", _WORKER), Child("web", _WEB)]
+    children = [
+        Child("worker", _WORKER, orphaned=signal.SIGTERM),
+        # gunicorn's quick end: while it ended slowly, the next one could not have its port.
+        Child("web", _WEB, orphaned=signal.SIGQUIT),
+    ]
     alive = True
     while alive and not stopping.wait(0.5):
         alive = all(child.revive() for child in children)

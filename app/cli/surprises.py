@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from app.config import Destination, ForwardSpec, Hub, Settings
+from app.destinations.rendering import try_templates
 from app.errors import ConfigProblem
 
 SHORTEST_SECRET = 16
@@ -57,6 +58,12 @@ def _of_destination(place: Destination, *, forwarded: bool) -> Iterator[ConfigPr
             place=where,
             message="What is forwarded is not signed: the receiver cannot tell who sent it.",
             advice="Give it a signing_secret (FORWARD_SIGNING_SECRET).",
+        )
+    for problem in try_templates(place):
+        yield ConfigProblem(
+            place=where,
+            message=f"Tried on a sample, {problem}.",
+            advice="Correct it, unless your content differs from the sample or never comes so.",
         )
     if urlsplit(place.url).scheme == "http":
         yield ConfigProblem(

@@ -7,6 +7,7 @@ connect to anything.
 
 from app.config.loader import load_settings
 from app.config.settings import (
+    Alerts,
     AmplienceHosts,
     ClientCredentials,
     Condition,
@@ -25,6 +26,7 @@ from app.config.settings import (
 )
 
 __all__ = [
+    "Alerts",
     "AmplienceHosts",
     "ClientCredentials",
     "Condition",

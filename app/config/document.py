@@ -17,9 +17,9 @@ from marshmallow import ValidationError, fields
 from app.config.findings import Finding, flatten
 from app.config.lists import EntryList, NamedTables
 from app.config.rule_tables import RuleField
-from app.config.settings import Destination, Hub, Rule
+from app.config.settings import Alerts, Destination, Hub, Rule
 from app.config.substitution import substitute
-from app.config.tables import DestinationTable, HubTable, Table
+from app.config.tables import AlertsTable, DestinationTable, HubTable, Table
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Document:
     hubs: Mapping[str, Hub | None] = field(default_factory=dict)
     rules: tuple[Rule | Mapping[str, Any], ...] = ()
     destinations: Mapping[str, Destination | None] = field(default_factory=dict)
+    alerts: Alerts = field(default_factory=Alerts)
     rule_names: list[str | None] = field(default_factory=list)
     findings: tuple[Finding, ...] = ()
     readable: bool = True
@@ -47,6 +48,7 @@ class DocumentTable(Table):
         error_messages={"invalid": "Rules are a list of tables.\nHead each one with [[rules]]."},
     )
     destinations = NamedTables(fields.Nested(DestinationTable))
+    alerts = fields.Nested(AlertsTable)
 
 
 def read_document(path: Path, *, variables: Mapping[str, str], required: bool) -> Document:
@@ -95,6 +97,7 @@ def check_document(written: Mapping[str, Any], *, variables: Mapping[str, str]) 
             name: replace(place, name=name) if isinstance(place, Destination) else None
             for name, place in _named(filled, loaded, "destinations").items()
         },
+        alerts=alerts if isinstance(alerts := loaded.get("alerts"), Alerts) else Alerts(),
         rule_names=_rule_names(written.get("rules")),
         findings=tuple(found),
     )

@@ -14,6 +14,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, vali
 
 from app.config.fields import (
     DatabaseUrl,
+    Duration,
     HttpUrl,
     HubName,
     Locale,
@@ -24,6 +25,7 @@ from app.config.fields import (
 from app.config.findings import Finding, flatten
 from app.config.hosts import delivery_url
 from app.config.lists import TextList
+from app.config.request_fields import RequestUrl
 from app.config.settings import (
     ClientCredentials,
     Delivery,
@@ -75,12 +77,15 @@ class EnvironmentSchema(Schema):
     AMPLIENCE_DELIVERY_URL = HttpUrl(base=True)
     LOCALIZE_LOCALES = TextList(Locale(any_locale=True), commas=True)
     LOCALIZE_SOURCE_LOCALE = Locale()
-    FORWARD_URL = HttpUrl()
+    FORWARD_URL = RequestUrl()
     FORWARD_SIGNING_SECRET = TextList(SigningSecret(), commas=True)
     FORWARD_ALLOW_PRIVATE = fields.Boolean(
         error_messages={"invalid": "This is neither yes nor no.\nWrite 1 or 0."}
     )
     ADMIN_TOKEN = Text()
+    METRICS_OPEN = fields.Boolean(
+        error_messages={"invalid": "This is neither yes nor no.\nWrite 1 or 0."}
+    )
     SENTRY_DSN = HttpUrl()
     SENTRY_ENVIRONMENT = Text()
     LOG_LEVEL = Text(
@@ -97,6 +102,8 @@ class EnvironmentSchema(Schema):
     PORT = _whole(65_535)
     WEB_CONCURRENCY = _whole(1_000)
     WORKER_THREADS = _whole(1_000)
+    PUBLISH_QUOTA_PER_MINUTE = _whole(100)
+    MISSED_WEBHOOKS_EVERY = Duration(longest=86_400)
     RETENTION_DAYS = _whole(3_650, least=_SHORTEST_RETENTION)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)

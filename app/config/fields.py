@@ -108,7 +108,7 @@ class HttpUrl(Text):
     def _read(self, text: str) -> str:
         if "{{" in text:
             raise ValidationError(
-                "A template in a URL is not supported by this version.\n"
+                "This URL cannot be a template: only those of destinations can.\n"
                 "Write the URL without {{ … }}."
             )
         parts = _split(text)

@@ -13,8 +13,16 @@ from app.config.document import Document
 from app.config.environment import HUB_KEY, Environment
 from app.config.fields import did_you_mean
 from app.config.findings import Finding, Path
-from app.config.settings import Destination, Hub, LocalizeSpec, Rule
+from app.config.settings import (
+    Destination,
+    ForwardSpec,
+    Hub,
+    LocalizeSpec,
+    Rule,
+    UnpublishSpec,
+)
 
+_ACTIONS = {LocalizeSpec: "localize", ForwardSpec: "forward", UnpublishSpec: "unpublish"}
 _REQUIRED = (
     "The webhook's secret is required.\n"
     "Set it to the secret that Amplience shows for the webhook, as it stands there."
@@ -55,7 +63,7 @@ def _claim(rule: Rule | Mapping[str, Any], *path: str | int, in_file: bool) -> C
             "name": rule.name,
             "hub": rule.hub,
             "to": getattr(rule.action, "to", ()),
-            "action": "localize" if isinstance(rule.action, LocalizeSpec) else "forward",
+            "action": _ACTIONS[type(rule.action)],
         }
     else:
         read = rule
@@ -97,6 +105,7 @@ def join(environment: Environment, document: Document) -> Joined:
     found = [*_same_names(environment, document, claims)]
     if document.readable:
         found += _missing_secret(environment, document)
+        found += _unknown_alerted(document, destinations)
         for claim in claims:
             found += _unknown_names(claim, hubs, destinations)
             found += _unmet_needs(claim, hubs, from_environment=not document.hubs)
@@ -134,6 +143,13 @@ def _same_names(
             yield Finding(("destinations", name), text)
 
 
+def _unknown_alerted(document: Document, destinations: Mapping[str, object]) -> Iterator[Finding]:
+    for at, name in enumerate(document.alerts.to):
+        if name not in destinations:
+            text = f"There is no such destination.\n{did_you_mean(name, destinations)}"
+            yield Finding(("alerts", "to", at), text)
+
+
 def _unknown_names(
     claim: Claim, hubs: Mapping[str, object], destinations: Mapping[str, object]
 ) -> Iterator[Finding]:
@@ -152,7 +168,7 @@ def _unmet_needs(
     for hub in hubs.values():
         if hub is None or claim.hub not in (None, hub.key):
             continue
-        if claim.action == "localize" and hub.credentials is None:
+        if claim.action in ("localize", "unpublish") and hub.credentials is None:
             lacks, give = "credentials", "client_id and client_secret, or personal_access_token"
             general = _NEEDS_CREDENTIALS
         elif claim.action == "forward" and hub.delivery is None:

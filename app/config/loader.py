@@ -42,6 +42,7 @@ def load_settings(environ: Mapping[str, str], *, directory: Path = Path()) -> Se
         hubs=joined.hubs,
         rules=joined.rules,
         destinations=joined.destinations,
+        alerts=document.alerts,
         **_rest(environment.values),
     )
 
@@ -54,6 +55,7 @@ def _rest(values: Mapping[str, Any]) -> dict[str, Any]:
     }
     single = (
         "ADMIN_TOKEN",
+        "METRICS_OPEN",
         "SENTRY_DSN",
         "SENTRY_ENVIRONMENT",
         "LOG_LEVEL",
@@ -61,6 +63,8 @@ def _rest(values: Mapping[str, Any]) -> dict[str, Any]:
         "PORT",
         "WEB_CONCURRENCY",
         "WORKER_THREADS",
+        "PUBLISH_QUOTA_PER_MINUTE",
+        "MISSED_WEBHOOKS_EVERY",
         "RETENTION_DAYS",
     )
     return {

@@ -7,6 +7,7 @@ not know how a request is sent.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ from app.config.lists import Headers
 from app.config.templating import Kind, TemplateFault, check_template, is_template
 
 # What each kind of queue needs besides kombu, as it is imported and as it is installed.
-BROKERS: Mapping[str, tuple[str, str]] = {
+BROKERS: dict[str, tuple[str, str]] = {
     "amqp": ("kombu", "dc-relay[queues]"),
     "amqps": ("kombu", "dc-relay[queues]"),
     "redis": ("redis", "dc-relay[queues]"),
@@ -76,7 +77,7 @@ def _check_broker(url: str) -> None:
             " routing_key say where in it."
         )
     module, package = BROKERS[scheme_of(url)]
-    if not find_spec("kombu") or not find_spec(module):
+    if not all(name in sys.modules or find_spec(name) for name in ("kombu", module)):
         raise ValidationError(f"Queues need more packages.\nInstall {package}.")
 
 
@@ -148,6 +149,11 @@ def request_faults(destination: Mapping[str, Any]) -> dict[str, list[str]]:
     )
     if "content_type" in destination and not _has_body(destination):
         faults["content_type"] = "This is for a body of your own.\nAdd a body, or take it out."
+    own = {name.lower() for name, _ in destination.get("headers", ())}
+    if "content-type" in own and _has_body(destination):
+        faults["headers"] = (
+            "Content-Type is said twice.\nWrite content_type, and leave the header out."
+        )
     return {name: [text] for name, text in faults.items()}
 
 
@@ -180,6 +186,10 @@ def _queue_faults(url: str, destination: Mapping[str, Any]) -> dict[str, str]:
     if scheme_of(url).startswith("amqp"):
         if "queue" not in destination and "exchange" not in destination:
             faults["queue"] = "Nobody knows where in the broker.\nAdd a queue, or an exchange."
+        if "exchange" in destination and "queue" in destination:
+            faults["queue"] = "It goes to the exchange.\nTake one of the two out."
+        if "routing_key" in destination and "exchange" not in destination:
+            faults["routing_key"] = "Only an exchange routes by it.\nAdd the exchange."
         return faults
     if "queue" not in destination:
         faults["queue"] = "Nobody knows where in the broker.\nAdd a queue."

@@ -22,8 +22,15 @@ from app.config.fields import (
     locale_list_fault,
 )
 from app.config.lists import EntryList, TextList
-from app.config.settings import Condition, ForwardSpec, LocalizeSpec, Rule, Where
-from app.config.tables import NOT_BUILT, NOT_SUPPORTED, Table, one_of, some
+from app.config.settings import (
+    Condition,
+    ForwardSpec,
+    LocalizeSpec,
+    Rule,
+    UnpublishSpec,
+    Where,
+)
+from app.config.tables import Table, one_of, some
 from app.events import EDITION_EVENT_NAMES
 
 
@@ -75,8 +82,6 @@ class ConditionTable(Table):
 
 
 def _action(value: str) -> None:
-    if value in NOT_BUILT["action"]:
-        raise ValidationError(NOT_SUPPORTED)
     if value not in ACTION_TABLES:
         raise ValidationError(f"There is no such action.\nWrite {' or '.join(ACTION_TABLES)}.")
 
@@ -105,7 +110,7 @@ class RuleTable(Table):
                 "events",
             )
 
-    def spec(self, loaded: dict[str, Any]) -> LocalizeSpec | ForwardSpec:
+    def spec(self, loaded: dict[str, Any]) -> LocalizeSpec | ForwardSpec | UnpublishSpec:
         """What the rule's action is told."""
         raise NotImplementedError
 
@@ -171,7 +176,21 @@ class ForwardTable(RuleTable):
         )
 
 
-ACTION_TABLES: Mapping[str, type[RuleTable]] = {"localize": LocalizeTable, "forward": ForwardTable}
+class UnpublishTable(RuleTable):
+    """A rule with `action = "unpublish"`."""
+
+    to = TextList(Text(), load_default=())
+
+    def spec(self, loaded: dict[str, Any]) -> UnpublishSpec:
+        """What unpublish is told."""
+        return UnpublishSpec(to=loaded["to"])
+
+
+ACTION_TABLES: Mapping[str, type[RuleTable]] = {
+    "localize": LocalizeTable,
+    "forward": ForwardTable,
+    "unpublish": UnpublishTable,
+}
 
 _COMMON = frozenset(RuleTable().fields)
 _BY_ACTION = {
@@ -182,12 +201,15 @@ _Undecided = RuleTable.from_dict(
     {name: fields.Raw() for names in _BY_ACTION.values() for name in names}, name="Undecided"
 )
 
+
+def _home(setting: str) -> str:
+    homes = [f'"{action}"' for action, names in _BY_ACTION.items() if setting in names]
+    return f"It is for rules with action = {' or '.join(homes)}."
+
+
 for _action_name, _table in ACTION_TABLES.items():
-    _table.elsewhere = {
-        setting: f'It is for rules with action = "{other}".'
-        for other, names in _BY_ACTION.items()
-        for setting in names - _BY_ACTION[_action_name]
-    }
+    _others = frozenset[str]().union(*_BY_ACTION.values()) - _BY_ACTION[_action_name]
+    _table.elsewhere = {setting: _home(setting) for setting in _others}
 
 
 class RuleField(fields.Raw):

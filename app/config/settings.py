@@ -193,6 +193,17 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class Alerts:
+    """Which destinations are told what an operator should know, besides Sentry.
+
+    `oldest_waiting` in seconds: a job that is due for longer than this is worth an alert.
+    """
+
+    to: tuple[str, ...] = ()
+    oldest_waiting: float = 300.0
+
+
+@dataclass(frozen=True)
 class AmplienceHosts:
     """Amplience's hosts; other ones for tests, the sandbox or a staging copy."""
 
@@ -209,7 +220,9 @@ class Settings:
     rules: tuple[Rule, ...]
     destinations: tuple[Destination, ...]
     amplience: AmplienceHosts = AmplienceHosts()
+    alerts: Alerts = Alerts()
     admin_token: str | None = field(default=None, repr=False)
+    metrics_open: bool = False
     sentry_dsn: str | None = field(default=None, repr=False)
     sentry_environment: str | None = None
     log_level: str = "INFO"
@@ -218,6 +231,8 @@ class Settings:
     web_concurrency: int = 1
     worker_threads: int = 32
     retention_days: int = 30
+    publish_quota_per_minute: int = 50
+    missed_webhooks_every: float | None = None
 
     def hub(self, key: str) -> Hub | None:
         """The hub that we call `key`, or None."""

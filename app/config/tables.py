@@ -42,6 +42,7 @@ from app.config.request_fields import (
 )
 from app.config.settings import (
     DESTINATION_RETRY,
+    Alerts,
     ClientCredentials,
     DeleteRequest,
     Delivery,
@@ -50,14 +51,6 @@ from app.config.settings import (
     PersonalAccessToken,
     RetrySchedule,
 )
-
-# Settings that are described but not built yet. Taking one silently would promise what nobody
-# keeps; each leaves this table together with the change that builds it.
-NOT_BUILT: Mapping[str, frozenset[str]] = {
-    "destination": frozenset(),
-    "action": frozenset({"unpublish"}),
-}
-NOT_SUPPORTED = "This is not supported by this version.\nTake it out."
 
 _LONGEST_WAIT = 7 * 86_400.0
 # A worker's thread waits for the answer, so a destination must not hold it for long.
@@ -85,7 +78,6 @@ class Table(Schema):
 
         unknown = RAISE
 
-    not_built: ClassVar[frozenset[str]] = frozenset()
     elsewhere: ClassVar[Mapping[str, str]] = {}
 
     def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
@@ -97,8 +89,6 @@ class Table(Schema):
                 messages[key] = [self._unknown(key, known)]
 
     def _unknown(self, key: str, known: Iterable[str]) -> str:
-        if key in self.not_built:
-            return NOT_SUPPORTED
         if key in self.elsewhere:
             return f"This setting does not belong here.\n{self.elsewhere[key]}"
         return f"There is no such setting.\n{did_you_mean(key, known)}"
@@ -144,6 +134,9 @@ def _source(delivery: Mapping[str, Any]) -> Any:
     return delivery.get("source") or ("fresh" if "api_key" in delivery else "cdn")
 
 
+_CREDENTIALS = frozenset({"client_id", "client_secret", "personal_access_token"})
+
+
 class HubTable(Table):
     """`[hubs.KEY]`; loads a `Hub` whose key is still missing."""
 
@@ -156,7 +149,7 @@ class HubTable(Table):
     delivery = fields.Nested(DeliveryTable)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def _complete(self, _loaded: dict[str, Any], original: Any, **_: Any) -> None:
+    def _complete(self, loaded: dict[str, Any], original: Any, **_: Any) -> None:
         if not isinstance(original, Mapping):
             return
         faults: dict[str, Any] = {}
@@ -168,7 +161,8 @@ class HubTable(Table):
         if "name" not in original and _needs_name(original.get("delivery")):
             text = "The host is not known.\nAdd the hub's name, or this URL."
             faults["delivery"] = {"url": [text]}
-        if _unprovable(original):
+        wants_proof = loaded.get("delivery", {}).get("verify", False)
+        if wants_proof and not _CREDENTIALS & original.keys():
             faults.setdefault("delivery", {})["verify"] = [
                 "It needs credentials for the Management API.\n"
                 "Give the hub client_id and client_secret, or personal_access_token."
@@ -196,12 +190,6 @@ def _needs_name(delivery: Any) -> bool:
     )
 
 
-def _unprovable(hub: Mapping[str, Any]) -> bool:
-    delivery = hub.get("delivery")
-    wanted = isinstance(delivery, Mapping) and delivery.get("verify") is True
-    return wanted and not {"client_id", "client_secret", "personal_access_token"} & hub.keys()
-
-
 def _credentials(hub: Mapping[str, Any]) -> ClientCredentials | PersonalAccessToken | None:
     if "personal_access_token" in hub:
         return PersonalAccessToken(hub["personal_access_token"])
@@ -218,6 +206,17 @@ def _delivery(table: Mapping[str, Any], *, hub_name: str | None) -> Delivery | N
     if not url:
         return None
     return Delivery(source, url, table.get("api_key"), verify=table.get("verify", False))
+
+
+class AlertsTable(Table):
+    """`[alerts]`."""
+
+    to = TextList(Text())
+    oldest_waiting = Duration(longest=_LONGEST_WAIT)
+
+    @post_load
+    def _alerts(self, loaded: dict[str, Any], **_: Any) -> Alerts:
+        return Alerts(**loaded)
 
 
 class RetryTable(Table):
@@ -256,8 +255,6 @@ class DeleteTable(Table):
 
 class DestinationTable(Table):
     """`[destinations.NAME]`; loads a `Destination` whose name is still missing."""
-
-    not_built = NOT_BUILT["destination"]
 
     url = RequestUrl(required=True, brokers=True)
     method = Text(validate=one_of("POST", "PUT", "PATCH"))

@@ -66,6 +66,12 @@ class ValueMissing(Unrenderable):
     reason = "template-undefined"
 
 
+class Sample(str):
+    """Stands for a value of which nothing is known: a text that has every field, and one entry."""
+
+    __slots__ = ()
+
+
 class _Encoded(str):
     """Text that a filter has made fit for its place already."""
 
@@ -197,6 +203,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Sample):
+            return obj
         if isinstance(obj, Mapping) and isinstance(argument, str) and argument in obj:
             return obj[argument]
         inside = type(argument) is int and isinstance(obj, list)
@@ -266,6 +274,8 @@ def _steps(context: Context, value: object) -> list[Any]:
     """What a loop goes over: a list, or the names in an object."""
     if isinstance(value, Undefined):
         str(value)  # raises UndefinedError
+    if isinstance(value, Sample):
+        return [value]
     if not isinstance(value, list | Mapping):
         raise Unrenderable("a loop needs a list")
     _spend(context, _STEP * len(value))

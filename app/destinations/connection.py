@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import re
 import socket
 import time
+import unicodedata
 from functools import partial
 from http.client import HTTPResponse
 from typing import Any, cast
@@ -27,31 +29,90 @@ MOST_ADDRESSES = 3
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# IPv4 addresses in a form that was given up (RFC 4291, section 2.5.5.1): nothing public is there.
-_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+# All that is public in IPv6 is in here (RFC 4291, section 2.4); IPv4 addresses in forms that were
+# given up, and what routers translate, is not.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+# Documentation (RFC 9637), which `ipaddress` does not know yet, and the relays of 6to4 (RFC 7526).
+_RETIRED = (ipaddress.ip_network("3fff::/20"), ipaddress.ip_network("192.88.99.0/24"))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Azure's metadata and DNS service: a global address by its number, private by what it is.
 _METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
 
 
 class AddressRefused(Exception):
-    """Every address of the host is private, and the destination may not be."""
+    """The host, or every address that it has, is private, and the destination may not be."""
+
+
+# Names that stand for this machine, its network or its cloud, whatever a resolver makes of them
+# (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`, Kubernetes).
+_PRIVATE_NAMES = frozenset({"metadata", "instance-data"})
+_PRIVATE_ENDINGS = frozenset(
+    {"localhost", "localdomain", "local", "internal", "home.arpa", "svc", "cluster.local"}
+)
+# A part of a name, in the form that is asked of DNS; IPv6 is taken out before.
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 def is_public(address: IPAddress) -> bool:
     """Whether an address belongs to the public internet, also where it wraps an IPv4 address.
 
     Private, loopback, link-local (with the clouds' metadata services), shared, multicast and
-    reserved addresses do not, by the registries that `ipaddress` follows (RFC 6890).
+    reserved addresses do not, by the registries that `ipaddress` follows (RFC 6890); nor does what
+    Teredo tunnels (RFC 4380), whose end nobody can tell.
     """
     inner = _wrapped_ipv4(address)
     if inner is not None:
         return is_public(inner)
     if isinstance(address, ipaddress.IPv6Address) and (
-        address.is_site_local or address in _IPV4_COMPATIBLE
+        address not in _GLOBAL_UNICAST or address.teredo is not None
     ):
         return False
+    if any(address in network for network in _RETIRED):
+        return False
     return address.is_global and not address.is_multicast and address not in _METADATA
+
+
+def is_private_name(host: str) -> bool:
+    """Whether a host is refused by its name alone, or is an address that is not public.
+
+    Takes what stands in a URL, in every form that a resolver would take for an address: `127.1`,
+    `0x7f000001`, `017700000001`, `2130706433`, full-width digits, a zone, a dot at the end. Raises
+    `ValueError` for what is no name at all.
+    """
+    name = unicodedata.normalize("NFKC", host).strip("[]").rstrip(".").lower()
+    address = _literal(name)
+    if address is not None:
+        return not is_public(address)
+    labels = name.split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("this is no host")
+    endings = {".".join(labels[at:]) for at in range(len(labels))}
+    return name in _PRIVATE_NAMES or not endings.isdisjoint(_PRIVATE_ENDINGS)
+
+
+def refuse_private(host: str, port: int | None) -> None:
+    """Raise `AddressRefused` unless every address of `host` is public.
+
+    For what is dialled by others: they look the name up again, so the guard of our own connections
+    is tighter. Raises `OSError` where the name is not known, `ValueError` where it is none.
+    """
+    if is_private_name(host):
+        raise AddressRefused
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not all(is_public(_parsed(str(entry[4][0]))) for entry in found):
+        raise AddressRefused
+
+
+def _literal(name: str) -> IPAddress | None:
+    """The address that a host is, if it is one; as the C library reads it, where that is laxer."""
+    try:
+        return _parsed(name)
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(name)) if "%" not in name else None
+    except (OSError, UnicodeError):
+        return None
 
 
 def _wrapped_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
@@ -79,9 +140,12 @@ class GuardedConnection(_Timed):
     """A connection to addresses that it `allows` alone: the public ones."""
 
     allows = staticmethod(is_public)
+    refuses = staticmethod(is_private_name)
 
     def _new_conn(self) -> socket.socket:
         name = self._dns_host
+        if self.refuses(name):
+            raise AddressRefused
         public = [address for address in self._resolve(name) if self.allows(_parsed(address))]
         if not public:
             raise AddressRefused

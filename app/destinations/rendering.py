@@ -7,12 +7,13 @@ every attempt. This module must not know how a request is sent or signed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from app.config import Destination
+from app.config import DeleteRequest, Destination
+from app.config.fields import UNPRINTABLE
 from app.config.templating import (
     VARIABLES,
     Kind,
@@ -24,6 +25,7 @@ from app.config.templating import (
 )
 from app.destinations.message import Message
 from app.errors import TemplateFailed
+from app.events import CONTENT_ITEM_UPDATED, SNAPSHOT_PUBLISHED
 
 DELETED = "content.deleted"
 
@@ -50,22 +52,34 @@ def request_of(destination: Destination, message: Message) -> Request:
     Raises `TemplateFailed`, whose text quotes neither settings nor content.
     """
     if not _has_templates(destination):
-        return _plain_request(destination, message)
+        return Request(
+            method=destination.method,
+            url=destination.url,
+            headers=destination.headers,
+            body=message.body,
+            content_type=message.content_type if message.body else None,
+        )
     try:
         envelope = json.loads(message.body)
-        values = _values(envelope)
-    except (ValueError, TypeError, AttributeError):
-        text = "what is kept of the message is no envelope"
-        raise _failed(destination, Unrenderable(text)) from None
+        values = {**envelope["data"], **envelope}
+    except (ValueError, TypeError, LookupError):
+        problem = Unrenderable("what is kept of the message is no envelope")
+        raise _failed(destination, problem) from None
+    return _filled(destination, message, values)
+
+
+def _filled(destination: Destination, message: Message, known: Mapping[str, Any]) -> Request:
+    values = {name: value for name, value in known.items() if name in VARIABLES}
     fill = _Filling(destination, values)
     headers = tuple(
         (name, fill.header(name, value) if is_template(value) else value)
         for name, value in destination.headers
     )
-    if envelope.get("type") == DELETED and destination.delete:
-        return _delete_request(destination, fill, headers)
+    deleted = values.get("type") == DELETED
+    if deleted and destination.delete:
+        return _delete_request(destination, destination.delete, fill, headers)
     body, content_type = message.body, message.content_type
-    if destination.body is not None and envelope.get("type") != DELETED:
+    if destination.body is not None and not deleted:
         body, content_type = fill.body("body", destination.body), destination.content_type
     return Request(
         method=destination.method,
@@ -82,13 +96,13 @@ def try_templates(destination: Destination) -> list[str]:
     A sample knows every fact of an item and takes any field of its content for a text, so that
     what depends on the content is found out only when it is sent.
     """
+    message = Message(b"{}", "application/json", "msg_sample")
     problems = []
-    for envelope in _SAMPLES:
-        message = Message(json.dumps(envelope).encode(), "application/json", "msg_sample")
+    for known in _SAMPLES if _has_templates(destination) else ():
         try:
-            request_of(destination, message)
+            _filled(destination, message, known)
         except TemplateFailed as problem:
-            problems.append(f"{envelope['type']}: {problem}")
+            problems.append(f"{known['type']}: {problem}")
     return problems
 
 
@@ -98,39 +112,26 @@ def _has_templates(destination: Destination) -> bool:
     return own or any(is_template(text) for text in written)
 
 
-def _plain_request(destination: Destination, message: Message) -> Request:
-    return Request(
-        method=destination.method,
-        url=destination.url,
-        headers=destination.headers,
-        body=message.body,
-        content_type=message.content_type if message.body else None,
-    )
-
-
 def _delete_request(
-    destination: Destination, fill: _Filling, headers: tuple[tuple[str, str], ...]
+    destination: Destination,
+    delete: DeleteRequest,
+    fill: _Filling,
+    headers: tuple[tuple[str, str], ...],
 ) -> Request:
-    delete = destination.delete
-    assert delete is not None  # noqa: S101 - the caller has looked
-    own_url = delete.url is not None
     body = fill.body("delete.body", delete.body) if delete.body is not None else b""
+    url = (
+        fill.url("url", destination.url)
+        if delete.url is None
+        else fill.url("delete.url", delete.url)
+    )
     return Request(
         method=delete.method,
-        url=fill.url("delete.url" if own_url else "url", delete.url or destination.url),
+        url=url,
         headers=headers,
         body=body,
         content_type=destination.content_type if body else None,
         absent_is_done=delete.method == "DELETE",
     )
-
-
-def _values(envelope: Mapping[str, Any]) -> dict[str, Any]:
-    known = {**envelope["data"], **envelope}
-    values = {name: value for name, value in known.items() if name in VARIABLES}
-    if "content" in values and values["content"] == _UNKNOWN:
-        values["content"] = values["linkedContent"] = Sample("sample")
-    return values
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ class _Filling:
         except UnicodeEncodeError:
             sendable = False
         else:
-            sendable = text.isprintable() or text.replace("\u00a0", "").isprintable()
-        if not sendable or text != text.strip():
+            sendable = text == text.strip() and not UNPRINTABLE.search(text)
+        if not sendable:
             problem = Unrenderable("it cannot be sent in a header; write {{ … | urlencode }}")
             raise _failed(self.destination, problem, f"headers.{name}")
         return text
@@ -208,4 +209,45 @@ def _refuse(_: str) -> NoReturn:
     raise ValueError
 
 
-_UNKNOWN = {"sample": "unknown"}
+_ITEM = {
+    "id": "0f1e2d3c-4b5a-4978-8a6b-5c4d3e2f1a0b",
+    "deliveryKey": "sample/key",
+    "schema": "https://schema-examples.com/sample",
+    "label": "Sample",
+    "locale": "en-GB",
+}
+_EVENT = {
+    "id": "5d1f7d0e-6a1b-4a52-9a0c-0d9f6f3f1c11",
+    "name": SNAPSHOT_PUBLISHED,
+    "requestId": "9b5a0f8e-35a5-4c86-93a1-8f7c1f6b2a22",
+}
+_SAMPLES: tuple[Mapping[str, Any], ...] = tuple(
+    {**facts, "type": kind, "timestamp": "2025-03-03T11:00:01.000Z", "data": facts}
+    for kind, facts in (
+        (
+            "content.published",
+            {
+                "hub": "main",
+                "event": _EVENT,
+                "snapshot": {
+                    "id": "66a10b0000000000000000aa",
+                    "createdDate": "2025-03-03T11:00:00.000Z",
+                },
+                "item": _ITEM,
+                "content": Sample("sample"),
+                "linkedContent": Sample("sample"),
+                "source": "fresh",
+                "verified": True,
+            },
+        ),
+        (
+            DELETED,
+            {
+                "hub": "main",
+                "event": {**_EVENT, "name": CONTENT_ITEM_UPDATED},
+                "snapshot": None,
+                "item": _ITEM,
+            },
+        ),
+    )
+)

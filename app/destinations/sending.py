@@ -7,54 +7,58 @@ hooks, chat webhooks), and so can every header. This module must not know when t
 
 from __future__ import annotations
 
-import base64
+import gzip
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
-from urllib.parse import unquote, urlsplit
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
-from urllib3.util import Retry, Timeout
+from urllib3.util import Timeout
 
 from app import __version__
 from app.config import Destination
+from app.config.request_fields import is_broker
+from app.destinations.answers import LONGEST_EXCERPT, Answer, refusal, retry_after
 from app.destinations.connection import AddressRefused, DestinationAdapter
+from app.destinations.hiding import hidden, masked_url, secrets_of
 from app.destinations.message import Message
+from app.destinations.rendering import Request, request_of
 from app.destinations.signing import UnusableSecret, signed_headers
 from app.errors import (
     DestinationError,
-    DestinationGone,
     DestinationRefused,
     DestinationUnavailable,
 )
 
+if TYPE_CHECKING:
+    from app.destinations.brokers import BrokerClient
+
+__all__ = [
+    "PRIVATE_ADDRESS",
+    "Answer",
+    "DestinationClient",
+    "client_certificate",
+    "masked_url",
+    "retry_after",
+]
+
 LONGEST_BODY = 64 * 1024
-LONGEST_EXCERPT = 2000
-LONGEST_RETRY_AFTER = 86_400
 # Hosts whose connections are kept, and connections to each: as many as a worker has threads.
 POOLS = 64
 POOL_SIZE = 16
 PRIVATE_ADDRESS = (
     "address is private; set allow_private = true (FORWARD_ALLOW_PRIVATE=1) if it is yours"
 )
-# What a peer may ask us to repeat later (with the 5xx).
-_LATER = frozenset({408, 425, 429})
-# Too short to be a secret, and too likely to be a word.
-_SHORTEST_SECRET = 6
-_PLAIN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a destination answered: the beginning of its body, and how long it all took."""
-
-    status: int
-    body: str = field(repr=False)
-    milliseconds: int
+# That it is not there, after a DELETE.
+_ABSENT = frozenset({404, 410})
+_GZIP = "gzip"
+# What stands in for an HTTP method where the message goes to a queue.
+_PUBLISH = "PUBLISH"
 
 
 class DestinationClient:
@@ -67,11 +71,15 @@ class DestinationClient:
     def __init__(self) -> None:
         self._guarded = _session(allow_private=False)
         self._open = _session(allow_private=True)
+        self._lock = Lock()
+        self._opened_brokers: BrokerClient | None = None
 
     def close(self) -> None:
         """Close the kept connections."""
         self._guarded.close()
         self._open.close()
+        if self._opened_brokers is not None:
+            self._opened_brokers.close()
 
     def send(self, destination: Destination, message: Message, *, now: datetime) -> Answer:
         """Send `message` and return the answer, which is a 2xx.
@@ -82,70 +90,98 @@ class DestinationClient:
 
         Raises DestinationGone (410), DestinationUnavailable (408, 425, 429, 5xx, no answer; with
         `retry_after` in seconds), DestinationRefused (any other status; a private address; an
-        address, header or secret that cannot be used).
+        address, header or secret that cannot be used), TemplateFailed. To a DELETE of what is gone
+        404 and 410 are good answers.
         """
+        request = request_of(destination, message)
         started = time.monotonic()
         try:
-            secrets = _secrets_of(destination)
-            headers = _headers(destination, message, now=now)
-            status, answer_headers, body = self._exchange(destination, message, headers)
-        # Neither is chained: such errors quote the address or the header that they dislike.
+            if is_broker(request.url):
+                return self._queue(destination, request, message, started, now=now)
+            secrets = secrets_of(destination, request)
+            headers = _headers(destination, request, message.webhook_id, now=now)
+            status, answer_headers, body = self._exchange(destination, request, headers)
+        # None is chained: such errors quote the address or the header that they dislike.
         except (AddressRefused, UnusableSecret, ValueError) as problem:
-            raise _unsendable(destination, problem) from None
-        except (requests.RequestException, HTTPError) as problem:
-            raise DestinationUnavailable(
-                f"no answer from {masked_url(destination.url)}: {_what_happened(problem)}",
-                destination=destination.name,
-                timed_out=isinstance(problem, requests.Timeout),
-            ) from None
+            raise _unsendable(destination, request, problem) from None
+        except (OSError, HTTPError) as problem:  # requests' own errors are of the first kind
+            raise _unanswered(destination, request, problem, started) from None
         answer = Answer(
             status=status,
-            body=_hidden(body.decode("utf-8", "replace"), secrets)[:LONGEST_EXCERPT],
-            milliseconds=round((time.monotonic() - started) * 1000),
+            body=hidden(body.decode("utf-8", "replace"), secrets)[:LONGEST_EXCERPT],
+            milliseconds=_since(started),
+            method=request.method,
+            url=masked_url(request.url),
+            bytes=len(request.body),
         )
-        if not 200 <= status < 300:
-            raise _refusal(destination, answer, retry_after(answer_headers.get("Retry-After")))
+        absent = request.absent_is_done and status in _ABSENT
+        if not 200 <= status < 300 and not absent:
+            raise refusal(
+                destination, answer, status, retry_after(answer_headers.get("Retry-After"))
+            )
         return answer
 
+    def _queue(
+        self,
+        destination: Destination,
+        request: Request,
+        message: Message,
+        started: float,
+        *,
+        now: datetime,
+    ) -> Answer:
+        signed = Message(request.body, request.content_type or "", message.webhook_id)
+        headers = dict(request.headers)
+        headers.update(signed_headers(signed, destination.signing_secrets, now=now))
+        try:
+            told = self._brokers().send(destination, request, headers)
+        except DestinationError as problem:
+            problem.exchange = {**_attempted(request), "milliseconds": _since(started)}
+            raise
+        return Answer(
+            status=None,
+            body=told,
+            milliseconds=_since(started),
+            method=_PUBLISH,
+            url=masked_url(request.url),
+            bytes=len(request.body),
+        )
+
+    def _brokers(self) -> BrokerClient:
+        with self._lock:
+            if self._opened_brokers is None:
+                # An extra, which need not be there; the configuration has made sure that it is.
+                from app.destinations.brokers import BrokerClient  # noqa: PLC0415
+
+                self._opened_brokers = BrokerClient()
+            return self._opened_brokers
+
     def _exchange(
-        self, destination: Destination, message: Message, headers: Mapping[str, str]
+        self, destination: Destination, request: Request, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
         session = self._open if destination.allow_private else self._guarded
         with session.request(
-            destination.method,
-            destination.url,
-            data=message.body,
+            request.method,
+            request.url,
+            # The same bytes make the same compressed ones: there is no time in them.
+            data=gzip.compress(request.body, mtime=0) if _compressed(headers) else request.body,
             headers=headers,
             # requests passes urllib3's own kind of timeout on; its types do not say so.
             # No shorter one for connecting: urllib3 would apply that to sending the body as well.
             timeout=Timeout(total=destination.timeout),  # type: ignore[arg-type]
             allow_redirects=False,
             stream=True,
+            verify=destination.ca_file or True,
+            cert=client_certificate(destination),
         ) as response:
             return response.status_code, response.headers, _read(response)
 
 
-def masked_url(url: str) -> str:
-    """`https://host:port/…`: an address with nothing in it that may be secret."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "…"
-    return f"{parts.scheme}://{parts.hostname}{port}/…" if parts.hostname else "…"
-
-
-def retry_after(header: str | None) -> float | None:
-    """Seconds to wait, of a `Retry-After` header in either form (RFC 9110, section 10.2.3).
-
-    None where the header is missing or makes no sense; at most a day.
-    """
-    if header is None:
-        return None
-    try:
-        return float(Retry(retry_after_max=LONGEST_RETRY_AFTER).parse_retry_after(header))
-    except (HTTPError, ValueError, OverflowError):
-        return None
+def client_certificate(destination: Destination) -> str | tuple[str, str] | None:
+    """The PEM files that prove to the destination who we are, as `requests` takes them."""
+    if destination.client_cert and destination.client_key:
+        return destination.client_cert, destination.client_key
+    return destination.client_cert
 
 
 def _session(*, allow_private: bool) -> requests.Session:
@@ -158,20 +194,37 @@ def _session(*, allow_private: bool) -> requests.Session:
     return session
 
 
-def _headers(destination: Destination, message: Message, *, now: datetime) -> Mapping[str, str]:
-    """Ours, then the destination's own over them, then what no configuration may change."""
+def _headers(
+    destination: Destination, request: Request, webhook_id: str, *, now: datetime
+) -> Mapping[str, str]:
+    """Ours, then the destination's own over them, then what no configuration may change.
+
+    The signature is over the body before it is compressed: that is what receivers are handed.
+    """
     headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(
         {
             "User-Agent": f"dc-relay/{__version__}",
             "Accept": "*/*",
             # What is read is bounded; a small compressed answer could be a huge one.
             "Accept-Encoding": "identity",
-            "Content-Type": message.content_type,
         }
     )
-    headers.update(dict(destination.headers))
-    headers.update(signed_headers(message, destination.signing_secrets, now=now))
+    if request.content_type:
+        headers["Content-Type"] = request.content_type
+    headers.update(dict(request.headers))
+    if destination.gzip and request.body:
+        headers["Content-Encoding"] = _GZIP
+    signed = Message(request.body, request.content_type or "", webhook_id)
+    headers.update(signed_headers(signed, destination.signing_secrets, now=now))
     return headers
+
+
+def _compressed(headers: Mapping[str, str]) -> bool:
+    return headers.get("Content-Encoding") == _GZIP
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
 
 
 def _read(response: requests.Response) -> bytes:
@@ -188,32 +241,38 @@ def _read(response: requests.Response) -> bytes:
     return bytes(body[:LONGEST_BODY])
 
 
-def _refusal(destination: Destination, answer: Answer, wait: float | None) -> DestinationError:
-    status = answer.status
-    if status in _LATER or status >= 500:
-        kind: type[DestinationError] = DestinationUnavailable
-    else:
-        kind = DestinationGone if status == 410 else DestinationRefused
-        wait = None
-    note = " (redirects are not followed)" if 300 <= status < 400 else ""
-    return kind(
-        f"{masked_url(destination.url)} answered {status}{note}",
-        destination=destination.name,
-        status=status,
-        retry_after=wait,
-        answer=answer.body,
-    )
-
-
-def _unsendable(destination: Destination, problem: Exception) -> DestinationRefused:
-    where = masked_url(destination.url)
+def _unsendable(
+    destination: Destination, request: Request, problem: Exception
+) -> DestinationRefused:
+    where = masked_url(request.url)
     if isinstance(problem, AddressRefused):
         reason = PRIVATE_ADDRESS
     elif isinstance(problem, UnusableSecret):
         reason = str(problem)
     else:
         reason = f"the address or a header cannot be used ({type(problem).__name__})"
-    return DestinationRefused(f"{where}: {reason}", destination=destination.name)
+    return DestinationRefused(
+        f"{where}: {reason}", destination=destination.name, exchange=_attempted(request)
+    )
+
+
+def _unanswered(
+    destination: Destination, request: Request, problem: Exception, started: float
+) -> DestinationUnavailable:
+    return DestinationUnavailable(
+        f"no answer from {masked_url(request.url)}: {_what_happened(problem)}",
+        destination=destination.name,
+        timed_out=isinstance(problem, requests.Timeout),
+        exchange={**_attempted(request), "milliseconds": _since(started)},
+    )
+
+
+def _attempted(request: Request) -> dict[str, object]:
+    return {
+        "method": _PUBLISH if is_broker(request.url) else request.method,
+        "url": masked_url(request.url),
+        "bytes": len(request.body),
+    }
 
 
 def _what_happened(problem: Exception) -> str:
@@ -223,33 +282,8 @@ def _what_happened(problem: Exception) -> str:
         return "TLS failed"
     if isinstance(problem, requests.Timeout):
         return "timed out"
+    if not isinstance(problem, requests.RequestException | HTTPError):
+        return "a certificate file cannot be read"
     if any(isinstance(cause, ConnectTimeoutError) for cause in causes):
         return "could not connect"
     return "connection broke"
-
-
-def _secrets_of(destination: Destination) -> list[str]:
-    """What must not be repeated from an answer: some receivers echo all that they are sent."""
-    found = set(_secret_parts(destination))
-    # Longest first, so that no part of one is left when another is inside it.
-    return sorted((part for part in found if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
-
-
-def _secret_parts(destination: Destination) -> Iterator[str]:
-    yield from destination.signing_secrets
-    for name, value in destination.headers:
-        if name.lower() not in _PLAIN_HEADERS:
-            yield value
-            yield from value.split()
-    parts = urlsplit(destination.url)
-    yield from (parts.path, parts.query, parts.username or "", parts.password or "")
-    yield from (pair.partition("=")[2] for pair in parts.query.split("&"))
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        yield base64.b64encode(pair.encode()).decode()
-
-
-def _hidden(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text

@@ -9,6 +9,7 @@ and should the commit succeed later all the same, the sender's repeat is found t
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -48,6 +49,7 @@ class GroupCommit:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._writing_since: float | None = None
 
     def accept(self, event: WebhookEvent, plans: Sequence[Plan]) -> Accepted:
         """Write one event; returns after its commit.
@@ -57,7 +59,7 @@ class GroupCommit:
         """
         future: Future[Answer] = Future()
         with self._changed:
-            if self._closed or len(self._line) >= self._limit:
+            if self._closed or self._stuck() or len(self._line) >= self._limit:
                 raise StorageUnavailable("too many webhooks are waiting for the database")
             self._line.append(((event, plans), future))
             self._start()
@@ -79,6 +81,15 @@ class GroupCommit:
         if self._thread:
             self._thread.join(self._timeout + 5)
 
+    def _stuck(self) -> bool:
+        """Tell whether the database has kept one group for longer than a request may wait.
+
+        Then there is no use in waiting as well: the sender is told at once, and the threads that
+        serve stay free.
+        """
+        since = self._writing_since
+        return since is not None and time.monotonic() - since > self._timeout
+
     def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
@@ -86,6 +97,7 @@ class GroupCommit:
 
     def _run(self) -> None:
         while group := self._next_group():
+            self._writing_since = time.monotonic()
             try:
                 answers = self._write([entry for entry, _ in group])
             except Exception as error:  # noqa: BLE001 - each waiting request must be answered
@@ -94,6 +106,8 @@ class GroupCommit:
             else:
                 for (_, future), answer in zip(group, answers, strict=True):
                     future.set_result(answer)
+            finally:
+                self._writing_since = None
 
     def _next_group(self) -> list[_Waiting]:
         """Wait for events; an empty list means the end. Who gave up waiting is left out."""

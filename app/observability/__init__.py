@@ -6,7 +6,12 @@ handed in at start.
 
 from app.observability.logs import configure_logging, log_context
 from app.observability.masking import Mask
-from app.observability.metrics import count_attempt, count_job, count_webhook
+from app.observability.metrics import (
+    count_attempt,
+    count_job,
+    count_webhook,
+    refused_signatures,
+)
 from app.observability.sentry import configure_sentry, report
 
 __all__ = [
@@ -17,5 +22,6 @@ __all__ = [
     "count_job",
     "count_webhook",
     "log_context",
+    "refused_signatures",
     "report",
 ]

@@ -7,7 +7,16 @@ counts, or how the numbers are served.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+import os
+from itertools import count
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, values
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+# The variable that prometheus_client looks for its directory in.
+_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 _WEBHOOKS = Counter(
     "dc_relay_webhooks_total",
@@ -33,8 +42,42 @@ _ATTEMPT_SECONDS = Histogram(
 )
 
 
+def share_counters(directory: Path) -> None:
+    """Count in files of `directory`, so that processes forked from this one add up.
+
+    What a process has counted stays when it is killed. Call it in the parent, before anything is
+    counted; the directory must be empty (https://prometheus.github.io/client_python/multiprocess/).
+    """
+    os.environ[_DIRECTORY] = str(directory)
+    # The library chooses at its import whether to share, and an application server may have
+    # imported us long before it reads its configuration.
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+
+
+def door_counters() -> Collector:
+    """The counters of this process, or of all that share theirs."""
+    directory = os.environ.get(_DIRECTORY)
+    if directory is None:
+        return REGISTRY
+    shared = CollectorRegistry()
+    MultiProcessCollector(shared, path=directory)  # type: ignore[no-untyped-call]
+    return shared
+
+
+_refused = count()
+_refused_so_far = 0
+
+
+def refused_signatures() -> int:
+    """Tell how many webhooks this process refused for their signature, since it started."""
+    return _refused_so_far
+
+
 def count_webhook(outcome: str) -> None:
     """Count one webhook; `outcome` is `accepted`, `duplicate`, `ignored` or a `reason` slug."""
+    global _refused_so_far  # noqa: PLW0603 - counters live as long as the process
+    if outcome.startswith("signature-"):
+        _refused_so_far = next(_refused) + 1
     _WEBHOOKS.labels(outcome=outcome).inc()
 
 

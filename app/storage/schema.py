@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from app.errors import SchemaMismatch
-from app.storage.engine import Storage
+from app.storage.engine import BoundedConnection, Storage
 from app.storage.tables import SCHEMA_REVISION
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -69,6 +69,9 @@ def _exclusive(storage: Storage) -> Iterator[Connection]:
     with storage.write() as connection:
         if not storage.is_sqlite:
             # A migration may take longer than any statement of the service.
+            driver = connection.connection.driver_connection
+            if isinstance(driver, BoundedConnection):
+                driver.longest_silence = None
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

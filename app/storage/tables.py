@@ -143,6 +143,9 @@ Index(
     sqlite_where=_RUNNING,
     postgresql_where=_RUNNING,
 )
+# Dead jobs wait for a person, who looks at the newest first.
+_DEAD = text("state = 'dead'")
+Index("jobs_dead", jobs.c.finished_at, jobs.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
 Index("jobs_leases", jobs.c.lease_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 
 # Each try that ended, with its outcome. A try that still runs is seen in the job itself.

@@ -1,7 +1,8 @@
 """The world's door: receives webhooks, says how the service is, and shows it to its operator.
 
 A view is glue: it calls the rooms below and turns what they say into HTTP. Nothing here decides
-what an event means, and nothing calls another service inside a request.
+what an event means, and nothing calls another service inside a request, except the test of a
+destination that an operator asks for.
 """
 
 from __future__ import annotations
@@ -12,16 +13,25 @@ from typing import Literal
 import structlog
 from flask import Flask, Response
 
-from app.web import errors, health, limits, webhooks
+from app.web import api, dashboard, errors, health, limits, metrics, request_ids, webhooks
+from app.web.auth import AdminGate
 from app.web.limits import MAX_BODY
 from app.web.services import DoorLedger, DoorServices
 
-Guard = Literal["signature", "open"]
+Guard = Literal["signature", "admin", "admin-session", "open"]
 
 # Who may use the routes of each blueprint, by its name. A test fails on a route that is not here.
 GUARDS: dict[str, Guard] = {
     webhooks.NAME: "signature",
     health.NAME: "open",
+    metrics.NAME: "admin",
+    api.NAME: "admin",
+    # What the API can do, not what is in it; not there without an admin token.
+    api.DOCUMENTS: "open",
+    dashboard.PAGES: "admin-session",
+    dashboard.ACTIONS: "admin-session",
+    # The login form and the style sheet; not there without an admin token.
+    dashboard.DOOR: "open",
 }
 
 _log = structlog.get_logger(__name__)
@@ -40,11 +50,17 @@ def create_app(services: DoorServices) -> Flask:
     """The WSGI application. It opens nothing by itself: `services` has what it needs."""
     # Without a static folder there is no route that no blueprint guards.
     app = _App(__name__, static_folder=None)
+    request_ids.register(app)
     limits.register(app)
     app.after_request(_harden)
     errors.register(app)
     app.register_blueprint(webhooks.build(services))
     app.register_blueprint(health.build(services))
+    gate = AdminGate(services.settings.admin_token)
+    app.register_blueprint(metrics.build(services, gate))
+    api.register(app, services, gate)
+    if services.settings.admin_token:
+        dashboard.mount(app, services, gate)
     return app
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.config import Settings
+from app.config import Destination, Settings
+from app.destinations.trial import Trial
 from app.events import WebhookEvent
 from app.ledger import Accepted, Readiness
 from app.rules import Plan
+from app.storage import Storage
 
 
 class DoorLedger(Protocol):
@@ -27,12 +29,23 @@ class DoorLedger(Protocol):
         """How the work goes."""
 
 
-class DoorServices(Protocol):
-    """What `create_app` is built from."""
+class OperatorServices(Protocol):
+    """What the operator's pages and API are built from."""
 
     @property
     def settings(self) -> Settings:
         """The settings, read once at start."""
+
+    @property
+    def storage(self) -> Storage:
+        """The database, for the queries and verbs of an operator."""
+
+    def send_test(self, destination: Destination) -> Trial:
+        """Send the destination a test message now; `VerbRefused` if it cannot take one."""
+
+
+class DoorServices(OperatorServices, Protocol):
+    """What `create_app` is built from."""
 
     @property
     def ledger(self) -> DoorLedger:

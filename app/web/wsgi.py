@@ -6,7 +6,7 @@ import atexit
 import os
 
 from app import __version__
-from app.bootstrap import build_web
+from app.bootstrap import build_web, watch_from_the_web
 from app.config import load_settings
 from app.observability import configure_sentry
 from app.web import create_app
@@ -20,4 +20,5 @@ configure_sentry(
 )
 _services = build_web(_settings)
 atexit.register(_services.ledger.close)
+watch_from_the_web(_services)
 app = create_app(_services)

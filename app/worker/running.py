@@ -19,6 +19,7 @@ from app.errors import (
     NotFound,
     RateLimited,
     StorageUnavailable,
+    TemplateFailed,
     Unauthorized,
     VersionConflict,
 )
@@ -48,14 +49,17 @@ def outcome_of(error: AppError) -> Failed:
         reason = reason or ("amplience-unavailable" if error.transient else "amplience-refused")
         retry_after = error.retry_after
     elif isinstance(error, DestinationError):
-        reason = "destination-unavailable" if error.transient else "destination-refused"
+        refused = error.reason or "destination-refused"
+        reason = "destination-unavailable" if error.transient else refused
         retry_after = error.retry_after
     detail: dict[str, object] = {}
     status = getattr(error, "status", None)
     if status is not None:
         detail["status"] = status
-    if isinstance(error, DestinationError) and error.answer:
-        detail["answer"] = error.answer
+    if isinstance(error, DestinationError):
+        detail |= error.exchange
+        if error.answer:
+            detail["answer"] = error.answer
     return Failed(
         reason=reason or "failed",
         message=str(error),
@@ -69,6 +73,8 @@ def outcome_of(error: AppError) -> Failed:
 
 def _health_of(error: AppError) -> Health | None:
     """Tell what a failed send says of its destination: a refusal is an answer, too."""
+    if isinstance(error, TemplateFailed):
+        return None  # it was not asked
     if isinstance(error, DestinationGone):
         return "gone"
     if isinstance(error, DestinationError):

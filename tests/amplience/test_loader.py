@@ -15,7 +15,7 @@ from app.amplience.delivery import (
     DeliveryClient,
     FetchResult,
 )
-from app.amplience.loader import ContentLoader
+from app.amplience.loader import ContentLoader, Turn
 from app.errors import AmplienceError, NotFound, RateLimited, Refused, Unavailable
 from tests.amplience.conftest import Serve
 from tests.servers import Received, Reply, json_reply
@@ -194,3 +194,90 @@ def test_real_failure_is_an_error_of_ours(
     errors = _at_once(3, lambda n: loader.load(f"item-{n}", ALL))
     assert all(isinstance(error, Unavailable) for error in errors)
     assert all(isinstance(error, AmplienceError) and error.status == 503 for error in errors)
+
+
+def _turn(ticket: int, *upcoming: tuple[int, str]) -> Turn:
+    return Turn(ticket, lambda limit: upcoming[:limit])
+
+
+def _ids(client: Fetches) -> list[list[str]]:
+    return [ids for ids, _ in client.calls]
+
+
+def test_room_that_is_left_goes_to_those_who_come_next(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0)
+    coming = [(n, f"item-{n}") for n in range(2, 40)]
+    for ticket in range(1, 25):
+        loaded = loader.load(f"item-{ticket}", ALL, _turn(ticket, *coming[ticket - 1 :]))
+        assert loaded == DeliveredContent({"id": f"item-{ticket}"})
+    assert [len(ids) for ids in _ids(client)] == [12, 12]
+
+
+def test_content_loaded_ahead_is_for_its_caller_alone_and_once(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0)
+    loader.load("a", ALL, _turn(1, (2, "b")))
+    # The same item for another caller, whose reason to load may be newer than what is there.
+    loader.load("b", ALL, _turn(3))
+    loader.load("b", ALL, _turn(2))
+    loader.load("b", ALL, _turn(2))
+    assert _ids(client) == [["a", "b"], ["b"], ["b"]]
+
+
+def test_content_loaded_ahead_does_not_keep(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0, kept_for=0)
+    loader.load("a", ALL, _turn(1, (2, "b")))
+    loader.load("b", ALL, _turn(2))
+    assert _ids(client) == [["a", "b"], ["b"]]
+
+
+def test_caller_that_comes_while_its_content_is_on_the_way_waits_for_it(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0)
+    asked, go_on = threading.Event(), threading.Event()
+    fetch = client.fetch
+
+    def slowly(
+        requests: Sequence[ContentRequest], parameters: ContentParameters
+    ) -> list[FetchResult]:
+        asked.set()
+        go_on.wait(5)
+        return fetch(requests, parameters)
+
+    client.fetch = slowly  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(loader.load, "a", ALL, _turn(1, (2, "b")))
+        assert asked.wait(5)
+        second = threads.submit(loader.load, "b", ALL, _turn(2))
+        go_on.set()
+        assert (first.result(5).content, second.result(5).content) == ({"id": "a"}, {"id": "b"})
+    assert _ids(client) == [["a", "b"]]
+
+
+def test_trouble_with_those_who_come_next_is_theirs(client: Fetches) -> None:
+    client.special["b"] = ContentMissing(ContentRequest(id="b"))
+    loader = ContentLoader(client, window=0)
+    loader.load("a", ALL, _turn(1, (2, "b"), (3, "../c"), (4, "d")))
+    with pytest.raises(NotFound):
+        loader.load("b", ALL, _turn(2))
+    with pytest.raises(Refused):
+        loader.load("../c", ALL, _turn(3))
+    loader.load("d", ALL, _turn(4))
+    assert _ids(client) == [["a", "b", "d"]]
+
+
+def test_failed_call_fails_for_those_it_was_loading_ahead_for(client: Fetches) -> None:
+    client.failure = Unavailable("502", status=502)
+    loader = ContentLoader(client, window=0)
+    for ticket, item in ((1, "a"), (2, "b")):
+        with pytest.raises(Unavailable):
+            loader.load(item, ALL, _turn(ticket, (2, "b")))
+    client.failure = None
+    assert loader.load("b", ALL, _turn(2)).content == {"id": "b"}
+
+
+def test_no_one_is_asked_for_twice_by_two_calls_at_once(client: Fetches) -> None:
+    loader = ContentLoader(client, window=0.2, most=3)
+    coming = [(n, f"item-{n}") for n in range(10, 30)]
+    _at_once(6, lambda n: loader.load(f"item-{n}", ALL, _turn(n, *coming)))
+    _at_once(2, lambda n: loader.load(f"item-{n}", ALL, _turn(100 + n, *coming)))
+    asked = [item for ids in _ids(client) for item in ids if len(item) == len("item-10")]
+    assert len(asked) == len(set(asked))

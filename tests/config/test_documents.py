@@ -13,7 +13,7 @@ from app.config.document import DocumentTable
 from app.config.loader import ENVIRONMENT_VARIABLES
 from app.config.rule_tables import ACTION_TABLES, ConditionTable, RuleTable, WhereTable
 from app.config.tables import (
-    NOT_BUILT,
+    DeleteTable,
     DeliveryTable,
     DestinationTable,
     HubTable,
@@ -35,6 +35,7 @@ TABLES: tuple[type[Table], ...] = (
     WhereTable,
     ConditionTable,
     DestinationTable,
+    DeleteTable,
     RetryTable,
     *ACTION_TABLES.values(),
 )
@@ -80,11 +81,6 @@ def test_top_level_table_is_on_the_page(table: str) -> None:
     assert re.search(rf"(?m)^### `\[+{table}[.\]]", PAGE)
 
 
-def test_page_promises_no_setting_that_is_not_built() -> None:
-    unbuilt = frozenset().union(*NOT_BUILT.values())
-    assert not unbuilt & set(re.findall(r"(?m)^\| `(\w+)`", PAGE))
-
-
 @pytest.mark.parametrize("name", sorted(KNOWN_EVENT_NAMES))
 def test_page_lists_every_event(name: str) -> None:
     assert f"| `{name}` |" in PAGE
@@ -95,7 +91,11 @@ def test_example_file_loads_with_the_variables_that_it_lists() -> None:
     variables = dict.fromkeys(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", listed), "value")
     settings = load({**variables, "SEARCH_SIGNING_SECRET": SIGNING_SECRET}, EXAMPLE_FILE)
     assert [hub.key for hub in settings.hubs] == ["main", "outlet"]
-    assert [rule.name for rule in settings.rules] == ["localize new banners", "index articles"]
+    assert [rule.name for rule in settings.rules] == [
+        "localize new banners",
+        "index articles",
+        "drop what is archived",
+    ]
     assert [place.name for place in settings.destinations] == ["search"]
 
 

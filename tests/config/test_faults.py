@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.config.tables import NOT_BUILT
+from app.config.request_fields import BROKERS
 from tests.config.loading import (
     CREDENTIALS,
     FILE_DESTINATION,
@@ -45,7 +45,6 @@ VARIABLES = [
     ({**CREDENTIALS, **LOCALIZE, "LOCALIZE_SOURCE_LOCALE": "*"}, "LOCALIZE_SOURCE_LOCALE", "en-GB"),
     ({**FORWARD, "AMPLIENCE_HUB_NAME": ""}, "FORWARD_URL", "AMPLIENCE_HUB_NAME"),
     ({**FORWARD, "FORWARD_URL": "https://h:port/"}, "FORWARD_URL", "whole URL"),
-    ({**FORWARD, "FORWARD_URL": "https://h/{{ item.id }}"}, "FORWARD_URL", "without {{"),
     ({**FORWARD, "FORWARD_URL": "https://h/a b"}, "FORWARD_URL", "whole URL"),
     ({**FORWARD, "FORWARD_SIGNING_SECRET": "secret"}, "FORWARD_SIGNING_SECRET", "openssl"),
     ({**FORWARD, "FORWARD_SIGNING_SECRET": "whsec_YQ=="}, "FORWARD_SIGNING_SECRET", "24 to 64"),
@@ -117,7 +116,12 @@ HUBS = [
         "hubs.main.delivery.url",
         "hub's name",
     ),
-    (f"{FILE_HUB}\n[hubs.main.delivery]\nverify = true", "hubs.main.delivery.verify", "out"),
+    (
+        '[hubs.main]\nwebhook_secrets = "x"\nname = "docs"\n[hubs.main.delivery]\nverify = true',
+        "hubs.main.delivery.verify",
+        "client_id and client_secret",
+    ),
+    (f"{FILE_HUB}\n[hubs.main.delivery]\nverify = 3", "hubs.main.delivery.verify", "true or false"),
 ]
 
 LOCALIZES = [
@@ -125,7 +129,6 @@ LOCALIZES = [
     ('name = "l"', f'name = "{"x" * 101}"', f'rules["{"x" * 101}"].name', "100"),
     ('name = "l"', "", "rules[0].name", "Add it"),
     ('action = "localize"', 'action = "localise"', 'rules["l"].action', "localize or forward"),
-    ('action = "localize"', 'action = "unpublish"', 'rules["l"].action', "out"),
     ('action = "localize"', "action = 1", 'rules["l"].action', "quotes"),
     ('source_locale = "en-GB"', "", 'rules["l"].source_locale', "Add it"),
     ('"fr-FR"', '"fr-FR", "fr FR"', 'rules["l"].locales[1]', "hyphen"),
@@ -178,7 +181,6 @@ FORWARDS = [
 DESTINATIONS = [
     ('url = "https://search.example/items"', "", ".url", "Add it"),
     ("https://search.example", "search.example", ".url", "whole URL"),
-    ("items", "items/{{ item.id }}", ".url", "without {{"),
     ('items"', 'items"\nmethod = "GET"', ".method", "PUT"),
     ('items"', 'items"\nheaders = { "X Key" = "v" }', ".headers", "hyphens"),
     ('items"', 'items"\nheaders = { X-Key = 1 }', ".headers.X-Key", "quotes"),
@@ -216,8 +218,25 @@ DESTINATIONS = [
     ('items"', 'items"\ncoalesce_over = "all"', ".coalesce_over", "item or destination"),
     ('items"', 'items"\nrate = "0/s"', ".rate", "50/s"),
     ('items"', 'items"\nrate = 50', ".rate", "quotes"),
-    ('items"', 'items"\ndelete = { method = "DELETE" }', ".delete", "out"),
-    ('items"', 'items"\nbody = "{}"', ".body", "out"),
+    ('items"', '{{ itm.id }}"', ".url", '"item"'),
+    ('items"', '{{ item.id"', ".url", "{{ item.id }}"),
+    ("search.example", "{{ item.id }}.example", ".url", "after the first slash"),
+    ('items"', 'items"\nbody = "{{ content | tojso }}"', ".body", '"tojson"'),
+    ('items"', 'items"\nbody = "{{ range(9) }}"', ".body", "no calls"),
+    ('items"', 'items"\nbody = "{% set a = 1 %}"', ".body", "no set"),
+    ('items"', 'items"\nheaders = { A = "{{ item.id }" }', ".headers.A", "{{ item.id }}"),
+    ('items"', 'items"\ndelete = { method = "GET" }', ".delete.method", "DELETE or POST"),
+    ('items"', 'items"\ndelete = { url = "/x" }', ".delete.url", "whole URL"),
+    ('items"', 'items"\ndelete = { bodi = "" }', ".delete.bodi", '"body"'),
+    ('items"', 'items"\ncontent_type = "text/plain"', ".content_type", "Add a body"),
+    ('items"', 'items"\nbody = ""\ncontent_type = "text"', ".content_type", "text/plain"),
+    ('items"', 'items"\nbody=""\nheaders={ content-type = "a/b" }', ".headers", "content_type"),
+    ('items"', 'items"\nca_file = "/no/such.pem"', ".ca_file", "PEM"),
+    ("https://search.example/items", "redis://search.example/0", ".queue", "Add a queue"),
+    ("https://search.example/items", "amqp://search.example", ".queue", "an exchange"),
+    ("https://search.example/items", "amqp://search.example/{{ item.id }}", ".url", "as it is"),
+    ('items"', 'items"\nqueue = "q"', ".queue", "broker"),
+    ('items"', 'items"\nclient_key = "pyproject.toml"', ".client_key", "client_cert"),
 ]
 
 FILES = [
@@ -270,24 +289,6 @@ def test_bad_setting_is_the_one_fault_and_says_what_to_write(
 
 
 @pytest.mark.parametrize(
-    ("file", "setting"),
-    [
-        (f"{FILE_HUB}[hubs.main.delivery]\nverify = true", "verify"),
-        *((f"{FILE_DESTINATION}{n} = 1", n) for n in sorted(NOT_BUILT["destination"])),
-        *(
-            (LOCALIZE_RULE.replace('"localize"', f'"{n}"'), "action")
-            for n in sorted(NOT_BUILT["action"])
-        ),
-        (FILE_DESTINATION.replace("items", "{{ item.id }}"), "url"),
-    ],
-)
-def test_setting_that_is_not_built_yet_is_refused_as_such(file: str, setting: str) -> None:
-    (problem,) = problems(HUB, file)
-    assert problem.place.endswith(f".{setting}")
-    assert "not supported by this version" in problem.message
-
-
-@pytest.mark.parametrize(
     ("given", "file", "place", "maker"),
     [
         (
@@ -333,3 +334,35 @@ def test_environment_rule_names_the_hub_of_the_file_that_lacks_something() -> No
 def test_rule_for_one_hub_asks_nothing_of_another() -> None:
     bare = '[hubs.bare]\nwebhook_secrets = "x"\n'
     assert len(load({}, bare + FILE_HUB + LOCALIZE_RULE + 'hub = "main"').hubs) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "setting"),
+    [
+        ('queue = "q"\nmethod = "PUT"', "method"),
+        ('queue = "q"\ndelete = { method = "DELETE" }', "delete"),
+        ('queue = "q"\ngzip = true', "gzip"),
+        ('queue = "q"\nexchange = "e"', "queue"),
+        ('queue = "q"\nrouting_key = "r"', "routing_key"),
+    ],
+)
+def test_setting_that_a_queue_does_not_have_is_a_fault(more: str, setting: str) -> None:
+    file = FILE_DESTINATION.replace("https://search.example/items", "amqp://mq.example")
+    (problem,) = problems(HUB, f"{file}{more}")
+    assert problem.place == f"relay.toml: destinations.search.{setting}"
+
+
+def test_queue_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BROKERS, "amqp", ("no_such_module", "dc-relay[queues]"))
+    file = FILE_DESTINATION.replace("https://search.example/items", "amqp://mq.example")
+    (problem,) = problems(HUB, f'{file}queue = "q"')
+    assert problem.place == "relay.toml: destinations.search.url"
+    assert "dc-relay[queues]" in problem.advice
+
+
+def test_environment_url_may_be_a_template_and_no_queue() -> None:
+    url = "https://search.example/{{ item.id }}"
+    assert load({**HUB, **FORWARD, "FORWARD_URL": url}).destinations[0].url == url
+    for wrong in ("https://search.example/{{ itm.id }}", "amqp://mq.example"):
+        (problem,) = problems({**HUB, **FORWARD, "FORWARD_URL": wrong})
+        assert problem.place == "FORWARD_URL"

@@ -247,3 +247,11 @@ rate = "fast"
         "relay.toml: rules[1].events",
         "relay.toml: rules[1].name",
     ]
+
+
+def test_verify_is_off_until_the_file_says_so_for_a_hub_with_credentials() -> None:
+    [plain] = load({}, FILE_HUB).hubs
+    [proving] = load({}, f"{FILE_HUB}[hubs.main.delivery]\nverify = true").hubs
+    assert plain.delivery
+    assert proving.delivery
+    assert (plain.delivery.verify, proving.delivery.verify) == (False, True)

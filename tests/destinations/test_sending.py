@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import socket
 import time
@@ -14,7 +15,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from app import __version__
-from app.config import Destination
+from app.config import DeleteRequest, Destination
 from app.destinations.message import Message
 from app.destinations.sending import Answer, DestinationClient, masked_url, retry_after
 from app.errors import (
@@ -22,6 +23,7 @@ from app.errors import (
     DestinationGone,
     DestinationRefused,
     DestinationUnavailable,
+    TemplateFailed,
 )
 from tests.destinations.conftest import Serve
 from tests.servers import Received, Reply
@@ -327,3 +329,86 @@ def test_what_cannot_be_sent_is_refused_without_quoting_it(
 )
 def test_masked_url_shows_scheme_and_host_alone(url: str, shown: str) -> None:
     assert masked_url(url) == shown
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_delete_of_what_is_gone_is_done(
+    serve: Serve, client: DestinationClient, status: int
+) -> None:
+    server = serve(lambda _: Reply(status))
+    gone = Message(b'{"type":"content.deleted","data":{}}', "application/json", "job-1")
+    destination = _to(server.url, delete=DeleteRequest())
+    assert client.send(destination, gone, now=datetime.now(UTC)).status == status
+    assert (server.received[0].method, server.received[0].body) == ("DELETE", b"")
+    assert "content-type" not in server.received[0].headers
+    other = _to(server.url, delete=DeleteRequest("POST"))
+    with pytest.raises(DestinationRefused):
+        client.send(other, gone, now=datetime.now(UTC))
+
+
+def test_compressed_body_is_signed_as_it_was_before(
+    serve: Serve, client: DestinationClient
+) -> None:
+    server = serve(lambda _: Reply(200))
+    destination = _to(server.url, gzip=True, signing_secrets=(SECRET,))
+    for _ in range(2):
+        assert _send(client, destination).bytes == len(MESSAGE.body)
+    first, second = server.received
+    assert first.headers["content-encoding"] == "gzip"
+    assert first.body == second.body != MESSAGE.body
+    assert gzip.decompress(first.body) == MESSAGE.body
+    assert Webhook(SECRET).verify(gzip.decompress(first.body), dict(first.headers))
+
+
+def test_filled_template_is_signed_and_the_same_at_every_try(
+    serve: Serve, client: DestinationClient
+) -> None:
+    server = serve(lambda _: Reply(200))
+    kept = Message(b'{"type":"content.published","data":{"hub":"a/b"}}', "application/json", "j")
+    destination = _to(
+        f"{server.url}/{{{{ hub }}}}", body='{"hub": "{{ hub }}"}', signing_secrets=(SECRET,)
+    )
+    for _ in range(2):
+        client.send(destination, kept, now=datetime.now(UTC))
+    first, second = server.received
+    assert (first.path, first.body) == ("/a%2Fb", b'{"hub": "a/b"}')
+    assert (second.path, second.body) == (first.path, first.body)
+    assert Webhook(SECRET).verify(first.body, dict(first.headers)) == {"hub": "a/b"}
+
+
+def test_template_that_cannot_be_filled_sends_nothing(
+    serve: Serve, client: DestinationClient
+) -> None:
+    server = serve(lambda _: Reply(200))
+    with pytest.raises(TemplateFailed) as caught:
+        _send(client, _to(server.url, body="{{ content.title }}"))
+    assert not caught.value.transient
+    assert server.received == []
+
+
+def test_what_was_sent_and_answered_can_be_kept(serve: Serve, client: DestinationClient) -> None:
+    server = serve(lambda request: Reply(200 if request.path == "/good" else 500, b"x" * 3000))
+    answer = _send(client, _to(f"{server.url}/good", method="PUT")).detail()
+    with pytest.raises(DestinationUnavailable) as caught:
+        _send(client, _to(f"{server.url}/bad", method="PUT"))
+    for detail, status in ((answer, 200), (caught.value.exchange, 500)):
+        assert isinstance(detail.pop("milliseconds"), int)
+        assert detail == {
+            "method": "PUT",
+            "url": f"{server.url}/…",
+            "bytes": len(MESSAGE.body),
+            "status": status,
+            "answer": "x" * 2000,
+        }
+
+
+def test_what_got_no_answer_is_told_as_far_as_it_came(client: DestinationClient) -> None:
+    url = f"http://127.0.0.1:{_unused_port()}"
+    with pytest.raises(DestinationUnavailable) as caught:
+        _send(client, _to(f"{url}/secret"))
+    assert isinstance(caught.value.exchange.pop("milliseconds"), int)
+    assert caught.value.exchange == {
+        "method": "POST",
+        "url": f"{url}/…",
+        "bytes": len(MESSAGE.body),
+    }

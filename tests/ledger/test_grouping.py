@@ -116,12 +116,11 @@ def test_request_that_gave_up_waiting_is_not_written() -> None:
 def test_stuck_database_is_waited_for_by_nobody_else() -> None:
     writer = Writer()
     with grouping(writer.write, timeout=0.1) as (_, ask):
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StorageUnavailable, match="in time"):
             ask("first").result(5)
-        begun = time.monotonic()
-        with pytest.raises(StorageUnavailable):
+        time.sleep(0.05)
+        with pytest.raises(StorageUnavailable, match="too many"):
             ask("second").result(5)
-        assert time.monotonic() - begun < 0.09
         writer.open.set()
 
 

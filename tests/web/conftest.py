@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 from flask.testing import FlaskClient
 
-from app.bootstrap import WebLedger
-from app.config import Settings
+from app.bootstrap import WebLedger, send_test
+from app.config import Destination, Settings
+from app.destinations.trial import Trial
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
 from app.ledger import Accepted, Readiness
@@ -53,6 +54,10 @@ class FakeLedger:
 class Services:
     settings: Settings
     ledger: DoorLedger
+    storage: Storage = field(default_factory=lambda: Storage("sqlite:///never-opened.db"))
+
+    def send_test(self, destination: Destination) -> Trial:
+        return send_test(destination)
 
 
 def client_for(ledger: DoorLedger, settings: Settings | None = None) -> FlaskClient:

@@ -39,4 +39,15 @@ def test_signature_routes_let_nobody_in_without_one(app: Flask) -> None:
 
 def test_what_is_open_is_health_and_nothing_else(app: Flask) -> None:
     is_open = {rule.rule for rule in app.url_map.iter_rules() if guard_of(rule) == "open"}
-    assert is_open == {"/healthz", "/readyz"}
+    assert is_open == {"/healthz", "/readyz", "/api/v1/docs", "/api/v1/openapi.json"}
+
+
+def test_admin_routes_are_closed_to_everybody_without_the_token(app: Flask) -> None:
+    guarded = [rule for rule in app.url_map.iter_rules() if guard_of(rule) == "admin"]
+    assert {"/metrics", "/api/v1/events", "/api/v1/jobs/retry"} <= {rule.rule for rule in guarded}
+    open_door = create_app(Services(make_settings(admin_token="a-token"), FakeLedger()))
+    for rule in guarded:
+        for method in rule.methods or ():
+            path = path_of(rule).replace("identifier", "1")
+            assert app.test_client().open(path, method=method).status_code == 404
+            assert open_door.test_client().open(path, method=method).status_code == 401

@@ -71,3 +71,11 @@ def upgrade() -> None:
         "webhook_events",
         sa.Column("origin", sa.String(length=20), server_default="webhook", nullable=False),
     )
+    op.create_index(
+        "jobs_dead",
+        "jobs",
+        ["finished_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )

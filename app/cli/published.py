@@ -1,0 +1,145 @@
+"""What is published of a content type, and what of that which was sent is published no more.
+
+Nothing is believed to be gone because a search did not find it: Content Delivery 2 must not have
+it, and the Management API must say so as well. This module must not know who is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import click
+
+from app.amplience.delivery import (
+    MOST_AT_ONCE,
+    MOST_FILTER_PAGES,
+    ContentMissing,
+    ContentParameters,
+    ContentRequest,
+    DeliveryClient,
+    FilterPage,
+)
+from app.amplience.filtering import FilterQuery
+from app.amplience.management import ManagementClient
+from app.amplience.publishing import PUBLISHED
+from app.cli.listing import BulkItem, patiently
+from app.errors import NotFound, Unavailable
+from app.events import ContentItem, milliseconds
+
+# Only ids are wanted of what is listed: each job pulls its item by itself.
+SHALLOW = ContentParameters(depth="root", format="linked")
+_MOST_REMOVED = 0.5
+
+
+def published_pages(
+    client: DeliveryClient, schema: str, cursor: str | None
+) -> Iterator[FilterPage]:
+    """The published items of a content type, page by page from `cursor` on.
+
+    Refused where the cursor is none any more.
+    """
+    query = FilterQuery(where=(("/_meta/schema", schema),))
+    for _ in range(MOST_FILTER_PAGES):
+        page = patiently(lambda at=cursor: client.filter(query, SHALLOW, cursor=at))  # type: ignore[misc]
+        yield page
+        if page.cursor is None:
+            return
+        if page.cursor == cursor:
+            raise Unavailable("/content/filter gave the same cursor twice")
+        cursor = page.cursor
+    raise Unavailable(f"/content/filter gave more than {MOST_FILTER_PAGES} pages")
+
+
+@dataclass(frozen=True)
+class Removals:
+    """Finds what is to be removed.
+
+    `sent` tells what the destination was sent as published: id to schema and version. Without
+    `management` nothing is removed. If it is more than half of `sent`, `many` must say that this is
+    meant; with `only_tell` it is told and not refused.
+    """
+
+    sent: Callable[[], Mapping[str, tuple[str, int]]]
+    delivery: DeliveryClient
+    management: ManagementClient | None
+    many: bool = False
+    only_tell: bool = False
+
+    def parts(self, listed: set[str]) -> Iterator[tuple[BulkItem, ...]]:
+        """Items that are gone, of those that were sent and are not `listed`."""
+        known = self.sent()
+        missing = [identifier for identifier in known if identifier not in listed]
+        if not missing:
+            return
+        if self.management is None:
+            click.echo(
+                f"{len(missing)} items that were sent earlier were not found; without credentials"
+                " for the Management API they are not removed.",
+                err=True,
+            )
+            return
+        gone = [
+            item
+            for start in range(0, len(missing), MOST_AT_ONCE)
+            for item in self._gone(self.management, missing[start : start + MOST_AT_ONCE], known)
+        ]
+        self._check(len(gone), len(known))
+        if gone:
+            yield tuple(gone)
+
+    def _gone(
+        self,
+        management: ManagementClient,
+        missing: list[str],
+        known: Mapping[str, tuple[str, int]],
+    ) -> Iterator[BulkItem]:
+        requests = [ContentRequest(id=identifier) for identifier in missing]
+        found = patiently(lambda: self.delivery.fetch(requests, SHALLOW))
+        for identifier, result in zip(missing, found, strict=True):
+            if not isinstance(result, ContentMissing):
+                continue
+            item = patiently(lambda at=identifier: _read(management, at))  # type: ignore[misc]
+            if item is None or item.publishing_status not in PUBLISHED:
+                schema, version = known[identifier]
+                yield _removal(identifier, item, schema, version)
+
+    def _check(self, gone: int, known: int) -> None:
+        if self.many or gone <= known * _MOST_REMOVED:
+            return
+        text = f"{gone} of {known} items that were sent would be removed."
+        if not self.only_tell:
+            raise click.ClickException(
+                f"{text} If that is right, run the same command with --remove-many. What is"
+                " published is being sent; nothing is removed."
+            )
+        click.echo(f"{text} It will need --remove-many.", err=True)
+
+
+def _read(management: ManagementClient, item_id: str) -> ContentItem | None:
+    try:
+        return management.content_item(item_id)
+    except NotFound:
+        return None
+
+
+def _removal(identifier: str, item: ContentItem | None, schema: str, version: int) -> BulkItem:
+    # Newer than what was sent, and than the last publish, but by Amplience's clock: what is
+    # published after this must win.
+    moments = [version + 1]
+    if item and item.last_published:
+        moments.append(milliseconds(item.last_published + timedelta(milliseconds=1)))
+    if item and item.last_unpublished:
+        moments.append(milliseconds(item.last_unpublished))
+    return BulkItem(
+        identifier,
+        "remove",
+        label=item.label if item else None,
+        schema=schema,
+        locale=item.locale if item else None,
+        extra={
+            "version": max(moments),
+            "delivery_key": item.delivery_key if item else None,
+        },
+    )

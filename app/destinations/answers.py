@@ -1,0 +1,84 @@
+"""What a destination answers, and what it means. Pure.
+
+This module must not know how anything is sent, or when it will be tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
+
+from app.config import Destination
+from app.errors import (
+    DestinationError,
+    DestinationGone,
+    DestinationRefused,
+    DestinationUnavailable,
+)
+
+LONGEST_EXCERPT = 2000
+LONGEST_RETRY_AFTER = 86_400
+# What a peer may ask us to repeat later (with the 5xx).
+_LATER = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a destination answered: the beginning of its body, and how long it all took.
+
+    `bytes` are those of the body that was sent, before any compression. `status` is None where it
+    was sent to a queue.
+    """
+
+    status: int | None
+    body: str = field(repr=False)
+    milliseconds: int
+    method: str = "POST"
+    url: str = "…"
+    bytes: int = 0
+
+    def detail(self) -> dict[str, object]:
+        """What was sent and answered, without secrets: to be kept with the attempt."""
+        return {
+            "method": self.method,
+            "url": self.url,
+            "bytes": self.bytes,
+            "status": self.status,
+            "milliseconds": self.milliseconds,
+            "answer": self.body,
+        }
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds to wait, of a `Retry-After` header in either form (RFC 9110, section 10.2.3).
+
+    None where the header is missing or makes no sense; at most a day.
+    """
+    if header is None:
+        return None
+    try:
+        return float(Retry(retry_after_max=LONGEST_RETRY_AFTER).parse_retry_after(header))
+    except (HTTPError, ValueError, OverflowError):
+        return None
+
+
+def refusal(
+    destination: Destination, answer: Answer, status: int, wait: float | None
+) -> DestinationError:
+    """The error that an answer with this status is; `wait` of its `Retry-After`, in seconds."""
+    if status in _LATER or status >= 500:
+        kind: type[DestinationError] = DestinationUnavailable
+    else:
+        kind = DestinationGone if status == 410 else DestinationRefused
+        wait = None
+    note = " (redirects are not followed)" if 300 <= status < 400 else ""
+    return kind(
+        f"{answer.url} answered {status}{note}",
+        destination=destination.name,
+        status=status,
+        retry_after=wait,
+        answer=answer.body,
+        exchange=answer.detail(),
+    )

@@ -1,0 +1,117 @@
+"""The queues as they stand: what waits and runs in each lane, and what is dead and why.
+
+Every query here reads an index that holds only such jobs, however many have ended before. This
+module must not know who looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from app.events import instant
+from app.storage.tables import jobs
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The jobs that are not done of one action and target.
+
+    `oldest_age` (seconds) is the age of the oldest one since it was asked for: nothing is left
+    out, not what waits for a retry, a breaker or a quota. `due_age` is how long the first one
+    could have run already; None when none is due.
+    """
+
+    lane: str
+    waiting: int
+    running: int
+    oldest_age: float | None
+    due_age: float | None
+
+    @property
+    def action(self) -> str:
+        """The action of its jobs."""
+        return self.lane.partition(":")[0]
+
+    @property
+    def target(self) -> str:
+        """The destination's name, or the hub's key."""
+        return self.lane.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class DeadGroup:
+    """Dead jobs of one reason, action and target; `newest` is the id of the last one of them."""
+
+    reason: str | None
+    action: str
+    target: str
+    jobs: int
+    newest: int
+    oldest_at: datetime
+
+
+def lanes(connection: Connection, now: int) -> list[Lane]:
+    """Count what waits and runs in each lane, by lane; `now` in milliseconds since 1970."""
+    waiting = connection.execute(
+        select(jobs.c.lane, func.count(), func.min(jobs.c.id), func.min(jobs.c.run_at))
+        .where(jobs.c.state == "waiting")
+        .group_by(jobs.c.lane)
+    ).all()
+    running = connection.execute(
+        select(jobs.c.lane, func.count(), func.min(jobs.c.id))
+        .where(jobs.c.state == "running")
+        .group_by(jobs.c.lane)
+    ).all()
+    queued = {row[0]: row for row in waiting}
+    at_work = {row[0]: row for row in running}
+    # Ids are given out in the order of creation, and the index has ids but no times.
+    oldest = {
+        lane: min(row[2] for row in (queued.get(lane), at_work.get(lane)) if row)
+        for lane in {*queued, *at_work}
+    }
+    created = dict(
+        connection.execute(
+            select(jobs.c.id, jobs.c.created_at).where(jobs.c.id.in_(oldest.values()))
+        ).all()
+    )
+    return [
+        Lane(
+            lane=lane,
+            waiting=queued[lane][1] if lane in queued else 0,
+            running=at_work[lane][1] if lane in at_work else 0,
+            oldest_age=_age(created.get(oldest[lane]), now),
+            due_age=_due(queued[lane][3], now) if lane in queued else None,
+        )
+        for lane in sorted(oldest)
+    ]
+
+
+def dead_groups(connection: Connection) -> list[DeadGroup]:
+    """Count dead jobs by reason, action and target; the most first."""
+    count = func.count().label("count")
+    rows = connection.execute(
+        select(
+            jobs.c.reason,
+            jobs.c.action,
+            jobs.c.target,
+            count,
+            func.max(jobs.c.id),
+            func.min(jobs.c.created_at),
+        )
+        .where(jobs.c.state == "dead")
+        .group_by(jobs.c.reason, jobs.c.action, jobs.c.target)
+        .order_by(count.desc(), jobs.c.action, jobs.c.target)
+    )
+    return [DeadGroup(row[0], row[1], row[2], row[3], row[4], instant(row[5])) for row in rows]
+
+
+def _age(created_at: int | None, now: int) -> float | None:
+    # None: it came to an end between the two queries.
+    return None if created_at is None else max(0.0, (now - created_at) / 1000)
+
+
+def _due(run_at: int, now: int) -> float | None:
+    return None if run_at > now else (now - run_at) / 1000

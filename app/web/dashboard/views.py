@@ -1,0 +1,202 @@
+"""What each page shows, as values for its template. Reads the ledger; changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.config import Settings
+from app.errors import VerbRefused
+from app.ledger.filters import EventFilter, JobFilter
+from app.ledger.numbers import (
+    DestinationRow,
+    Minute,
+    Overview,
+    last_hour,
+    list_destinations,
+    overview,
+)
+from app.ledger.overview import Hour, last_day
+from app.ledger.planning import reread
+from app.ledger.queues import DeadGroup
+from app.ledger.searching import (
+    EventStory,
+    JobRow,
+    StoredEvent,
+    list_events,
+    list_jobs,
+    show_event,
+)
+from app.rules import Explanation, explain
+from app.storage import Storage
+from app.web.dashboard.chart import Chart, Point, draw
+from app.web.dashboard.timeline import Line, line
+
+# A worker beats every 2.5 s, and its lease ends after 10 s.
+OLDEST_BEAT = 15.0
+LONGEST_SHOWN = 20_000
+_LATEST = 8
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that a person should see: how bad (`bad` or `warn`), what, and where to look."""
+
+    level: str
+    text: str
+    endpoint: str
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a rule did or did not want an event, as the rules are now."""
+
+    explanation: Explanation
+    made_a_job: bool
+
+    @property
+    def found(self) -> str | None:
+        """What the event has in the place of the condition that failed; None for nothing."""
+        found = self.explanation.found
+        if found is None or found == []:
+            return None
+        return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class EventPage:
+    """One event's story. `body` is None in a live answer, which leaves out what cannot change."""
+
+    story: EventStory
+    lines: tuple[Line, ...]
+    whys: tuple[Why, ...]
+    unreadable: str | None
+    body: str | None
+    body_cut: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Dead jobs of one reason and target, with the newest of them as an example."""
+
+    counts: DeadGroup
+    newest: JobRow | None
+
+
+def names(settings: Settings) -> list[str]:
+    """The destinations' names, as they stand in the settings."""
+    return [place.name for place in settings.destinations]
+
+
+def targets(settings: Settings) -> list[str]:
+    """What a job may be for: a destination, or a hub."""
+    return list(dict.fromkeys([*names(settings), *(hub.key for hub in settings.hubs)]))
+
+
+def troubles(now: Overview) -> list[Trouble]:
+    """Find what is wrong at this moment, the worst first."""
+    found = []
+    if now.beat_age is None or now.beat_age > OLDEST_BEAT:
+        found.append(Trouble("bad", "No worker is running, so no job is done.", "overview"))
+    if now.dead:
+        jobs = (
+            "1 job was given up and waits"
+            if now.dead == 1
+            else f"{now.dead:,} jobs were given up and wait"
+        )
+        found.append(Trouble("bad", f"{jobs} for you.", "dead"))
+    for name in now.open_breakers:
+        text = f"{name} fails: its breaker is open, and its queue is kept."
+        found.append(Trouble("warn", text, "destinations"))
+    for name in now.paused:
+        found.append(Trouble("warn", f"{name} is paused, and its queue grows.", "destinations"))
+    return found
+
+
+def minutes_chart(storage: Storage) -> Chart:
+    """Draw the last hour by the minute."""
+    return draw(_points(last_hour(storage)), unit="minute")
+
+
+def hours_chart(storage: Storage) -> Chart:
+    """Draw the last day by the hour."""
+    return draw(_points(last_day(storage)), unit="hour")
+
+
+def _points(spans: Sequence[Minute] | Sequence[Hour]) -> list[Point]:
+    return [
+        Point(span.at, span.received, span.ended["succeeded"], span.ended["dead"]) for span in spans
+    ]
+
+
+def event_page(
+    storage: Storage, settings: Settings, identifier: int, *, now: datetime, live: bool
+) -> EventPage:
+    """Read one event with all that is told of it; raises `NoSuchRecord`."""
+    story = show_event(storage, identifier)
+    places = {place.name: place for place in list_destinations(storage, names(settings))}
+    lines = tuple(line(each, places, now) for each in story.jobs)
+    if live:
+        return EventPage(story, lines, (), None, None, body_cut=False)
+    whys, unreadable = _whys(story, settings)
+    body = _pretty(story.body)
+    return EventPage(
+        story, lines, whys, unreadable, body[:LONGEST_SHOWN], body_cut=len(body) > LONGEST_SHOWN
+    )
+
+
+def _whys(story: EventStory, settings: Settings) -> tuple[tuple[Why, ...], str | None]:
+    made = {each.job.rule for each in story.jobs}
+    row = story.event
+    stored = StoredEvent(row.id, row.hub, row.received_at, story.body)
+    try:
+        event = reread(stored)
+    except VerbRefused as error:
+        return (), error.detail
+    found = explain(event, settings.rules)
+    return tuple(Why(each, each.rule in made) for each in found), None
+
+
+def _pretty(body: bytes) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body.decode("utf-8", "replace")
+
+
+def groups(storage: Storage) -> list[Group]:
+    """Read the dead jobs by reason and target, each with its newest one."""
+    return [Group(counts, _newest(storage, counts)) for counts in overview(storage).dead_groups]
+
+
+def group_filter(*, reason: str | None, action: str, target: str) -> JobFilter:
+    """The filter that finds the jobs of one group of dead ones."""
+    return JobFilter(state="dead", reason=reason, action=action, target=target)
+
+
+def _newest(storage: Storage, counts: DeadGroup) -> JobRow | None:
+    wanted = group_filter(reason=counts.reason, action=counts.action, target=counts.target)
+    return next(iter(list_jobs(storage, wanted, limit=1).rows), None)
+
+
+def latest(storage: Storage) -> Sequence[object]:
+    """The newest events."""
+    return list_events(storage, EventFilter(), limit=_LATEST).rows
+
+
+def destinations(storage: Storage, settings: Settings) -> list[DestinationRow]:
+    """Read how each destination fares."""
+    return list_destinations(storage, names(settings))
+
+
+def states_in_words(states: Counter[str] | dict[str, int]) -> str:
+    """`2 succeeded, 1 dead`; `no job` for an event that no rule wanted."""
+    return ", ".join(f"{count} {state}" for state, count in states.items()) or "no job"
+
+
+def utc_now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)

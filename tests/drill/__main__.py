@@ -1,0 +1,65 @@
+"""`python -m tests.drill`: run the drill and write docs/reliability.md."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import click
+
+from tests.drill import report
+from tests.drill.stores import PostgresStore, SqliteStore
+from tests.drill.trial import Verdict, run
+
+# `broken` cannot be imported here: it is an application that builds itself.
+BETWEEN = 0.02
+# The start, and the leases of those that were killed last.
+AROUND = 25.0
+BROKEN_FOR = 15.0
+BROKEN_RATE = 40.0
+
+
+@click.command()
+@click.option(
+    "--seconds",
+    default=240,
+    show_default=True,
+    type=click.IntRange(45, 270),
+    help="About how long all of it may take.",
+)
+@click.option("--rate", default=12.0, show_default=True, help="Events a second, on each database.")
+@click.option("--sqlite-only", is_flag=True, help="Leave PostgreSQL out, and write nothing.")
+@click.option("--break-it", is_flag=True, help="Only the variant that loses events; it must fail.")
+def drill(*, seconds: int, rate: float, sqlite_only: bool, break_it: bool) -> None:
+    """Kill, crash and break everything under load, then count what was lost."""
+    if break_it:
+        sys.exit(tell([run(SqliteStore, seconds=BROKEN_FOR, rate=BROKEN_RATE, broken=True)]))
+    stores = (SqliteStore,) if sqlite_only else (SqliteStore, PostgresStore)
+    trouble = max(15.0, seconds - AROUND - (0 if sqlite_only else BROKEN_FOR + AROUND))
+    with ThreadPoolExecutor() as threads:
+        sound = list(threads.map(partial(run, seconds=trouble, rate=rate), stores))
+    status = tell(sound)
+    if not sqlite_only:
+        broken = run(SqliteStore, seconds=BROKEN_FOR, rate=BROKEN_RATE, broken=True)
+        tell([broken])
+        report.write(sound, broken, between=BETWEEN)
+        if not broken.lost:
+            click.echo("The broken variant lost nothing, so this drill proves nothing.", err=True)
+            status = 1
+    sys.exit(status)
+
+
+def tell(verdicts: list[Verdict]) -> int:
+    """Print what was found; 1 if anything was lost or left undone, else 0."""
+    click.echo(report.table([(each.store, each) for each in verdicts]))
+    for each in verdicts:
+        click.echo(f"{each.store}: jobs {each.states}; answers {dict(each.posts)}")
+        for name in each.lost[:20]:
+            click.echo(f"{each.store}: lost event {name}")
+    bad = [each for each in verdicts if each.lost or each.changed_id or each.recovery is None]
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    drill()

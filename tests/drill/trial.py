@@ -1,0 +1,275 @@
+"""One trial: the service on one database, trouble for a while, quiet, and the judgement."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from sqlalchemy import func, select
+
+from app.errors import StorageUnavailable
+from app.events import SNAPSHOT_PUBLISHED
+from app.sandbox import SandboxOptions, SandboxServer
+from app.storage import Storage, upgrade_schema
+from app.storage.tables import jobs
+from tests.drill.chaos import Chaos, Keeper
+from tests.drill.senders import Senders, Sent
+from tests.drill.stores import PostgresStore, SqliteStore, Store, free_port
+from tests.processes.running import SERVE, WEB, WORKER
+from tests.relay import environment
+
+QUIET_WITHIN = 100.0
+DESTINATIONS = ("steady", "flapping")
+DESTINATION = """
+[destinations.{name}]
+url = "${{SANDBOX}}/downstream/{name}"
+allow_private = true
+timeout = "3s"
+retry = {{ schedule = [{schedule}], jitter = 0.2 }}
+"""
+RULES = """
+[[rules]]
+name = "forward"
+events = ["dynamic-content.snapshot.published"]
+action = "forward"
+to = ["steady", "flapping"]
+
+[[rules]]
+name = "localize"
+events = ["dynamic-content.content-item.created"]
+action = "localize"
+source_locale = "en-GB"
+locales = ["fr-FR", "de-DE"]
+"""
+SCHEDULE = ("200ms", "500ms", "1s", "2s", "3s", *["5s"] * 15)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a trial. Times are in seconds, of this machine's clock.
+
+    `lost` and `twice` name events; `changed_id` are events whose messages did not all carry the
+    same `webhook-id`. `recovery` is the time from the end of all trouble until nothing was left to
+    do. `delays` are those from the acceptance of a publication to its message, by destination.
+    """
+
+    store: str
+    version: str
+    seconds: float
+    counted: Counter[str]
+    restarts: int
+    events: int
+    posts: Counter[str]
+    accepted: int
+    lost: list[str]
+    twice: list[str]
+    changed_id: list[str]
+    messages: int
+    longest_refusal: float
+    delays: dict[str, list[float]]
+    recovery: float | None
+    states: dict[str, int]
+
+
+def commands(store: Store, *, broken: bool) -> dict[str, Sequence[str]]:
+    """What runs: on SQLite `serve`, on PostgreSQL the web and two workers by themselves."""
+    web = (*WEB[:-1], "tests.drill.broken:app") if broken else WEB
+    if broken or isinstance(store, PostgresStore):
+        return {"web": web, "worker 1": WORKER, "worker 2": WORKER}
+    return {"serve": SERVE}
+
+
+def run(
+    make_store: type[SqliteStore | PostgresStore],
+    *,
+    seconds: float,
+    rate: float,
+    broken: bool = False,
+) -> Verdict:
+    """Run one trial; `seconds` is how long everything fails, `rate` is events a second."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dc-relay-drill-")))
+        store: Store = make_store(directory)
+        stack.callback(store.close)
+        storage = Storage(store.url)
+        stack.callback(storage.close)
+        upgrade_schema(storage)
+        options = SandboxOptions(
+            publish_delay=0, publish_quota_per_minute=100_000, fresh_rate=10_000, fresh_burst=10_000
+        )
+        sandbox = stack.enter_context(SandboxServer(options))
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        keeper = Keeper(
+            commands(store, broken=broken), _environment(sandbox, store, directory, port), directory
+        )
+        stack.callback(keeper.close)
+        _await_ready(url)
+        with Senders(sandbox, url, rate) as senders:
+            with Chaos(keeper, sandbox, store, only_web=broken) as chaos:
+                time.sleep(seconds)
+            calm_at = time.time()
+        quiet_at = _await_quiet(storage, sandbox)
+        return _verdict(
+            store,
+            senders.events,
+            sandbox,
+            seconds=seconds,
+            counted=chaos.counted,
+            recovery=None if quiet_at is None else max(0.0, quiet_at - calm_at),
+            states=_states(storage),
+        )
+
+
+def _environment(
+    sandbox: SandboxServer, store: Store, directory: Path, port: int
+) -> dict[str, str]:
+    file = directory / "drill.toml"
+    schedule = ", ".join(f'"{delay}"' for delay in SCHEDULE)
+    tables = [DESTINATION.format(name=name, schedule=schedule) for name in DESTINATIONS]
+    file.write_text("".join((*tables, RULES)))
+    # The variables that make rules of their own; the file has better ones.
+    own = ("FORWARD_URL", "FORWARD_ALLOW_PRIVATE", "LOCALIZE_LOCALES", "LOCALIZE_SOURCE_LOCALE")
+    blank = dict.fromkeys(own, "")
+    return environment(
+        sandbox,
+        store.url,
+        **blank,
+        RELAY_CONFIG=str(file),
+        SANDBOX=sandbox.url,
+        PORT=str(port),
+        WEB_CONCURRENCY="2",
+    )
+
+
+def _await_ready(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if requests.get(f"{url}/readyz", timeout=3).status_code == 200:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError("the service did not start")
+
+
+def _states(storage: Storage) -> dict[str, int]:
+    with storage.read() as connection:
+        rows = connection.execute(
+            select(jobs.c.state, jobs.c.reason, func.count()).group_by(jobs.c.state, jobs.c.reason)
+        ).all()
+    found: Counter[str] = Counter()
+    for state, reason, count in rows:
+        found[f"{state} ({reason})" if state == "dead" else state] += count
+    return dict(found)
+
+
+def _await_quiet(storage: Storage, sandbox: SandboxServer) -> float | None:
+    """Wait until no job is left to do; returns when that was, None when it did not come."""
+    deadline = time.monotonic() + QUIET_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            left = {"waiting", "running"} & set(_states(storage))
+        except StorageUnavailable:
+            left = {"unknown"}
+        if not left:
+            quiet_at = time.time()
+            sandbox.settle(10)
+            return quiet_at
+        time.sleep(0.1)
+    return None
+
+
+def _verdict(store: Store, events: Sequence[Sent], sandbox: SandboxServer, **more: Any) -> Verdict:
+    arrived = _messages(sandbox)
+    accepted = [event for event in events if event.accepted_at]
+    posts: Counter[str] = Counter()
+    for event in events:
+        posts.update(event.answers)
+    by_event: dict[tuple[str, str], list[Message]] = {}
+    for message in arrived:
+        by_event.setdefault((message.destination, message.event), []).append(message)
+    return Verdict(
+        store=store.name,
+        version=store.version(),
+        restarts=store.restarts,
+        events=len(events),
+        posts=posts,
+        accepted=len(accepted),
+        lost=[event.id for event in accepted if not _acted_on(event, arrived, sandbox)],
+        twice=[name for (_, name), found in by_event.items() if len(found) > 1],
+        changed_id=[
+            name
+            for (_, name), found in by_event.items()
+            if len({each.identifier for each in found}) > 1
+        ],
+        messages=len(arrived),
+        longest_refusal=max(
+            (event.accepted_at - event.first_at for event in accepted if event.accepted_at),
+            default=0.0,
+        ),
+        delays={
+            destination: sorted(
+                max(0.0, min(each.at for each in found) - event.accepted_at)
+                for event in accepted
+                if event.accepted_at and (found := by_event.get((destination, event.id)))
+            )
+            for destination in DESTINATIONS
+        },
+        **more,
+    )
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as the downstream got it."""
+
+    destination: str
+    event: str
+    item: str
+    created: str
+    identifier: str
+    at: float
+
+
+def _messages(sandbox: SandboxServer) -> list[Message]:
+    found = []
+    for destination in DESTINATIONS:
+        for one in sandbox.received(destination):
+            content = json.loads(one.body)["data"]
+            headers = {name.lower(): value for name, value in one.headers.items()}
+            found.append(
+                Message(
+                    destination=destination,
+                    event=content["event"]["id"],
+                    item=content["item"]["id"],
+                    created=content["snapshot"]["createdDate"],
+                    identifier=headers["webhook-id"],
+                    at=one.time,
+                )
+            )
+    return found
+
+
+def _acted_on(event: Sent, arrived: Sequence[Message], sandbox: SandboxServer) -> bool:
+    """Whether the world shows it: each destination got the publication or a newer one of the item,
+    or the variants exist."""
+    if event.name == SNAPSHOT_PUBLISHED:
+        told = {
+            message.destination
+            for message in arrived
+            if message.item == event.item and message.created >= str(event.created)
+        }
+        return told == set(DESTINATIONS)
+    item = sandbox.state.item(event.item)
+    made = {variant.locale for variant in sandbox.state.variants(item)}
+    return {"fr-FR", "de-DE"} <= made

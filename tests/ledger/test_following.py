@@ -1,0 +1,106 @@
+"""The jobs that follow from a job, and what a deletion and a publish do to one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.ledger import Job, accept, claim, finish
+from app.retry import Decision, FollowUp
+from app.storage import Storage
+from app.storage.tables import jobs
+from tests.ledger.making import ITEM, claim_one, event, forward_plan, localize_plan
+
+KEY = f"forward:default:main:{ITEM}"
+GONE = {"kind": "deleted", "item_id": ITEM}
+
+
+def following(**changes: Any) -> FollowUp:
+    values: dict[str, Any] = {
+        "action": "forward",
+        "target": "default",
+        "lane": "forward:default",
+        "key": KEY,
+        "version": 0,
+        "args": GONE,
+    }
+    return FollowUp(**{**values, **changes})
+
+
+def done(*follow_up: FollowUp) -> Decision:
+    return Decision("succeeded", "succeeded", follow_up=follow_up)
+
+
+def states(storage: Storage) -> list[tuple[str, str]]:
+    with storage.read() as connection:
+        rows = connection.execute(select(jobs.c.rule, jobs.c.state).order_by(jobs.c.id))
+        return [(row.rule, row.state) for row in rows]
+
+
+def finished(storage: Storage, *follow_up: FollowUp) -> Job:
+    """A job of another rule ends, and leaves what follows."""
+    accept(storage, [(event("cause"), [localize_plan(rule="drop")])])
+    job = claim_one(storage, lane="localize:main")
+    assert finish(storage, job, done(*follow_up))
+    return job
+
+
+def test_what_follows_is_of_the_same_event_and_rule(storage: Storage) -> None:
+    finished(storage, following(), following(target="second", lane="forward:second", key="other"))
+    job, other = claim(
+        storage, owner="worker-1", wanted={"forward:default": 1, "forward:second": 1}
+    )
+    assert (job.event_id, job.rule, job.action, job.args) == ("cause", "drop", "forward", GONE)
+    assert job.version > 1_700_000_000_000
+    assert other.target == "second"
+
+
+def test_attempt_that_lost_its_job_leaves_nothing(storage: Storage) -> None:
+    job = finished(storage)
+    assert not finish(storage, job, done(following()))
+    assert states(storage) == [("drop", "succeeded")]
+
+
+@pytest.mark.parametrize("rule", ["drop", "forward"])
+def test_deletion_takes_the_place_of_waiting_publishes_of_every_rule(
+    storage: Storage, rule: str
+) -> None:
+    accept(storage, [(event(), [forward_plan(rule=rule, version=5)])])
+    finished(storage, following(version=6))
+    assert states(storage) == [(rule, "superseded"), ("drop", "succeeded"), ("drop", "waiting")]
+
+
+def test_deletion_leaves_a_newer_publish(storage: Storage) -> None:
+    accept(storage, [(event(), [forward_plan(version=7)])])
+    finished(storage, following(version=6))
+    assert states(storage)[0] == ("forward", "waiting")
+
+
+@pytest.mark.parametrize(("version", "state"), [(7, "superseded"), (5, "waiting")])
+def test_newer_publish_takes_the_place_of_a_waiting_deletion(
+    storage: Storage, version: int, state: str
+) -> None:
+    finished(storage, following(version=6))
+    accept(storage, [(event(), [forward_plan(version=version)])])
+    assert states(storage)[1:] == [("drop", state), ("forward", "waiting")]
+
+
+def test_publish_that_fails_gives_way_to_a_waiting_deletion(storage: Storage) -> None:
+    accept(storage, [(event(), [forward_plan(version=5)])])
+    publish = claim_one(storage)
+    finished(storage, following(version=6))
+    assert finish(storage, publish, Decision("waiting", "retry", "destination-unavailable"))
+    assert states(storage)[0] == ("forward", "superseded")
+
+
+def test_two_rules_still_send_one_item_in_two_ways(storage: Storage) -> None:
+    plans = [forward_plan(version=5), forward_plan(rule="other", version=5)]
+    accept(storage, [(event(), plans)])
+    accept(storage, [(event(), [forward_plan(version=6)])])
+    assert states(storage) == [
+        ("forward", "superseded"),
+        ("other", "waiting"),
+        ("forward", "waiting"),
+    ]

@@ -1,0 +1,108 @@
+"""What an operator is told without asking, and that it is told once."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+
+from app.ledger import accept, beat, finish, record_health
+from app.ledger.pacing import OPEN_AFTER
+from app.ledger.watching import Alert, look, raise_alert
+from app.retry import Decision
+from app.storage import Storage
+from app.storage.tables import beats, destination_states, jobs, webhook_events
+from tests.ledger.making import accept_items, claim_one, event, forward_plan
+
+FIVE_MINUTES = 300_000
+DEAD = Decision("dead", "failed", "destination-refused")
+
+
+def slugs(storage: Storage) -> list[str]:
+    return [alert.slug for alert in look(storage, oldest_waiting_ms=FIVE_MINUTES)]
+
+
+def test_quiet_ledger_has_nothing_to_tell(storage: Storage) -> None:
+    accept_items(storage, 3)
+    beat(storage, owner="w", host="h", pid=1, running=[])
+    assert slugs(storage) == []
+
+
+def test_dead_jobs_of_one_reason_are_one_alert(storage: Storage) -> None:
+    accept_items(storage, 3)
+    for _ in range(3):
+        finish(storage, claim_one(storage), DEAD)
+    [alert] = look(storage, oldest_waiting_ms=FIVE_MINUTES)
+    assert (alert.slug, alert.subject) == ("job-dead", "forward default: destination-refused")
+    assert alert.facts["jobs"] == 3
+
+
+def test_dead_alert_raises_no_alert(storage: Storage) -> None:
+    alert = Alert("job-dead", "x", once="1")
+    raise_alert(storage, alert, to=["ops"])
+    finish(storage, claim_one(storage, lane="forward:ops"), DEAD)
+    assert slugs(storage) == []
+
+
+def test_breaker_is_told_when_it_opens_and_when_it_closes(storage: Storage) -> None:
+    for _ in range(OPEN_AFTER):
+        record_health(storage, "default", "bad")
+    assert slugs(storage) == ["destination-opened"]
+    with storage.write() as connection:
+        connection.execute(update(destination_states).values(breaker="half-open"))
+    record_health(storage, "default", "good")
+    assert slugs(storage) == ["destination-closed"]
+
+
+def test_paused_destination_is_told(storage: Storage) -> None:
+    record_health(storage, "default", "gone")
+    assert slugs(storage) == ["destination-paused"]
+
+
+def test_job_that_is_due_for_too_long_is_told_with_no_exclusions(storage: Storage) -> None:
+    accept_items(storage, 1)
+    record_health(storage, "default", "gone")
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(run_at=jobs.c.run_at - FIVE_MINUTES - 1000))
+    assert "oldest-waiting" in slugs(storage)
+
+
+def test_job_that_waits_for_its_time_is_not_late(storage: Storage) -> None:
+    accept_items(storage, 1)
+    finish(storage, claim_one(storage), Decision("waiting", "retry", delay=7200))
+    assert slugs(storage) == []
+
+
+def test_same_id_with_another_body_is_told(storage: Storage) -> None:
+    accept(storage, [(event("e"), [])])
+    accept(storage, [(event("e", payload={"id": "other"}), [])])
+    assert slugs(storage) == ["id-conflict"]
+
+
+def test_silence_of_all_workers_is_told(storage: Storage) -> None:
+    beat(storage, owner="w", host="h", pid=1, running=[])
+    with storage.write() as connection:
+        connection.execute(update(beats).values(beat_at=beats.c.beat_at - 20_000))
+    assert slugs(storage) == ["no-live-worker"]
+
+
+def test_alert_is_raised_once_whoever_finds_it(storage: Storage) -> None:
+    alert = Alert("job-dead", "forward default: x", once="1", facts={"jobs": 1})
+    again = Alert("job-dead", "forward default: x", once="1", facts={"jobs": 2})
+    later = Alert("job-dead", "forward default: x", once="2", facts={"jobs": 2})
+    raised = [raise_alert(storage, one, to=["ops"]) for one in (alert, again, later)]
+    assert raised == [True, False, True]
+    assert claim_one(storage, lane="forward:ops").args["facts"] == {"jobs": 1}
+
+
+def test_alert_without_destinations_is_kept_all_the_same(storage: Storage) -> None:
+    assert raise_alert(storage, Alert("no-live-worker", "all", once="1"), to=[])
+    with storage.read() as connection:
+        row = connection.execute(select(webhook_events.c.name, webhook_events.c.origin)).one()
+    assert tuple(row) == ("dc-relay.alert.no-live-worker", "alert")
+
+
+def test_alerts_do_not_take_the_place_of_each_other_or_of_content(storage: Storage) -> None:
+    accept(storage, [(event(), [forward_plan()])])
+    for number in range(3):
+        raise_alert(storage, Alert("job-dead", f"n{number}", once="1"), to=["default"])
+    with storage.read() as connection:
+        assert connection.execute(select(jobs.c.state)).scalars().all() == ["waiting"] * 4
