@@ -170,22 +170,29 @@ class _Session:
         return self._tell(run, finished=finished)
 
     def _list(self, run: BulkRun) -> None:
-        listed = run.counts.get("listed", 0) if run.position is not None else 0
-        position = run.position
+        before = run.counts.get("listed", 0) if run.position is not None else 0
+        listed = before
         for part in self.command.parts(run.position, lambda: items_of_run(self.storage, run)):
-            batch = [self._entry(run, item, listed + n) for n, item in enumerate(part.items)]
+            turns = (self._turn(run, before, listed + n) for n in range(len(part.items)))
+            batch = [
+                self._entry(run, item, turn) for item, turn in zip(part.items, turns, strict=True)
+            ]
             listed += len(batch)
-            position = part.position
             counts = {"listed": listed}
-            accept_for_run(self.storage, run, batch, position=position, counts=counts)
+            accept_for_run(self.storage, run, batch, position=part.position, counts=counts)
             self.progress.show(f"{listed} items listed")
         counts = {"listed": listed}
         accept_for_run(self.storage, run, [], position=_ALL_LISTED, counts=counts)
 
-    def _entry(self, run: BulkRun, item: BulkItem, number: int) -> tuple[WebhookEvent, list[Plan]]:
+    def _turn(self, run: BulkRun, before: int, number: int) -> float:
+        """In how many seconds the item is to come due, with `before` listed by earlier commands."""
+        gap = 60 / self.command.per_minute
+        # A run that stood still for an hour does not make up for it all at once.
+        waiting = max(0.0, before * gap - (run.opened_at - run.created_at) / 1000)
+        return waiting + (number - before) * gap - (time.monotonic() - self.started)
+
+    def _entry(self, run: BulkRun, item: BulkItem, turn: float) -> tuple[WebhookEvent, list[Plan]]:
         event = _event(run, self.command, item)
-        elapsed = (run.opened_at - run.created_at) / 1000 + time.monotonic() - self.started
-        turn = number * 60 / self.command.per_minute - elapsed
         plans = self.command.plans(event, item)
         return event, [replace(plan, delay=max(plan.delay, turn)) for plan in plans]
 

@@ -26,7 +26,7 @@ def _filters(command: _Command) -> _Command:
     """The options that choose jobs."""
     options = (
         click.option("--state", type=click.Choice(STATES)),
-        click.option("--action", type=click.Choice(("localize", "forward", "unpublish"))),
+        click.option("--action", help="Such as localize, forward or unpublish."),
         click.option("--target", help="The destination's name, or the hub's key."),
         click.option("--reason", help="Why it is as it is, such as destination-refused."),
         click.option("--rule", help="The rule's name."),

@@ -77,9 +77,14 @@ def found_items(
     seen: set[str] = set()
     for number in count():
         page = patiently(lambda at=number: client.facet(hub_id, query, page=at))  # type: ignore[misc]
-        yield [item for item in page.items if item.id not in seen]
-        seen |= {item.id for item in page.items}
-        is_last = len(page.items) < PAGE_SIZE if page.pages is None else number + 1 >= page.pages
+        new = [item for item in page.items if item.id not in seen]
+        yield new
+        seen |= {item.id for item in new}
+        if page.pages is not None:
+            is_last = number + 1 >= page.pages
+        else:
+            # A service that does not count pages may not turn them either.
+            is_last = len(page.items) < PAGE_SIZE or not new
         if is_last or not page.items:
             return
 

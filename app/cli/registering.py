@@ -77,10 +77,20 @@ def differences(found: Webhook, wanted: WantedWebhook) -> dict[str, Any]:
         changes["method"] = "POST"
     if found.secret not in (None, wanted.secret):
         changes["secret"] = wanted.secret
-    filters = found.extra.get("filters") or []
-    if filters != list(wanted.filters):
+    if _said(found.extra.get("filters")) != _said(wanted.filters):
         changes["filters"] = list(wanted.filters)
     return changes
+
+
+def _said(filters: Any) -> list[tuple[Any, ...]]:
+    """What filters say, whatever else they read back with."""
+    found = []
+    for one in filters or ():
+        parts: dict[str, Any] = {}
+        for argument in one.get("arguments") or ():
+            parts |= argument
+        found.append((one.get("type"), parts.get("jsonPath"), parts.get("value")))
+    return found
 
 
 def in_words(found: Webhook | None, changes: Mapping[str, Any]) -> list[str]:

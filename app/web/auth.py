@@ -117,7 +117,7 @@ def refusal(gate: AdminGate) -> Response | None:
     verdict = gate.admit(bearer_token(), address=address)
     if verdict == "admitted":
         return None
-    _log.warning("token-refused", why=verdict, address=address)
+    _log.warning("token.refused", why=verdict, address=address)
     if verdict == "slowed":
         answer = problem(
             status=429,

@@ -15,8 +15,7 @@ from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from app.errors import NoSuchRecord, StorageUnavailable, VerbRefused, WebhookRejected
-from app.ledger.paging import CursorInvalid
+from app.errors import StorageUnavailable, WebhookRejected
 
 # Seconds until a sender may find the database back.
 RETRY_AFTER = 5
@@ -28,24 +27,6 @@ _REASONS = {
 }
 
 _log = structlog.get_logger(__name__)
-
-
-class RequestRefused(Exception):
-    """A request of an operator that cannot be understood; `reason` is a slug, from code."""
-
-    def __init__(
-        self,
-        *,
-        status: int,
-        reason: str,
-        detail: str,
-        fields: dict[str, list[str]] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.reason = reason
-        self.detail = detail
-        self.fields = fields
 
 
 def problem(
@@ -76,31 +57,14 @@ def problem(
 def register(app: Flask) -> None:
     """Answer every error of the application, Flask's own included, with a problem document."""
     app.register_error_handler(WebhookRejected, _rejected)
-    app.register_error_handler(RequestRefused, _rejected)
-    app.register_error_handler(NoSuchRecord, _no_such_record)
-    app.register_error_handler(VerbRefused, _verb_refused)
-    app.register_error_handler(CursorInvalid, _cursor_invalid)
     app.register_error_handler(StorageUnavailable, _storage_unavailable)
     app.register_error_handler(HTTPException, _http_error)
 
 
-def _rejected(error: WebhookRejected | RequestRefused) -> Response:
+def _rejected(error: WebhookRejected) -> Response:
     return problem(
         status=error.status, reason=error.reason, detail=error.detail, fields=error.fields
     )
-
-
-def _no_such_record(error: NoSuchRecord) -> Response:
-    return problem(status=404, reason=error.reason, detail=error.detail)
-
-
-def _verb_refused(error: VerbRefused) -> Response:
-    return problem(status=409, reason=error.reason, detail=error.detail)
-
-
-def _cursor_invalid(_error: CursorInvalid) -> Response:
-    text = "Use `next` of the page before, as it stands."
-    return problem(status=422, reason="cursor-invalid", detail=text)
 
 
 def _storage_unavailable(error: StorageUnavailable) -> Response:

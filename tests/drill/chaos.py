@@ -45,6 +45,8 @@ FAULTS: tuple[tuple[str, dict[str, object]], ...] = (
 KILL_EVERY = (3.0, 8.0)
 # Where only web processes are killed, they are killed more often.
 KILL_WEB_EVERY = (1.0, 2.0)
+# A parent ends its children with it, so it is killed less often.
+WEIGHTS = {"web": 3, "worker": 6, "serve": 1, "other": 0, "gone": 0}
 STORE_EVERY = 15.0
 FLAP_EVERY, FLAP_FOR = 15.0, 3.0
 FLAPPING = "/downstream/flapping"
@@ -149,9 +151,11 @@ class Chaos:
         every = KILL_WEB_EVERY if self._only_web else KILL_EVERY
         while not self._over.wait(random.uniform(*every)):  # noqa: S311 - not secret
             kinds = {pid: kind_of(pid) for pid in self._keeper.pids()}
-            pids = [pid for pid, kind in kinds.items() if not self._only_web or kind == "web"]
-            if pids:
-                pid = random.choice(pids)  # noqa: S311
+            weights = [
+                WEIGHTS[kind] * (kind == "web" or not self._only_web) for kind in kinds.values()
+            ]
+            if any(weights):
+                [pid] = random.choices(list(kinds), weights)  # noqa: S311
                 if _kill(pid):
                     self.counted[kinds[pid]] += 1
 

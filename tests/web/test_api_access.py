@@ -134,7 +134,8 @@ def test_every_log_line_of_a_request_has_its_name_and_the_next_one_has_not(
         client.get(PATH, headers={**BAD, "X-Request-ID": "first"})
         client.post("/webhooks", headers={"X-Request-ID": "second"})
     assert [(line["event"], line["http_request_id"]) for line in lines] == [
-        ("token-refused", "first"),
+        ("token.refused", "first"),
+        ("api.request", "first"),
         ("webhook", "second"),
     ]
     assert "http_request_id" not in get_contextvars()
@@ -144,5 +145,5 @@ def test_what_an_operator_does_is_logged_without_the_token(client: FlaskClient) 
     with capture_logs() as lines:
         client.post("/api/v1/destinations/nowhere/test", headers=GOOD)
     [line] = lines
-    assert (line["event"], line["status"], line["reason"]) == ("api", 404, "destination-unknown")
+    assert (line["event"], line["status"], line["reason"]) == ("api.request", 404, "destination-unknown")
     assert TOKEN not in str(lines)

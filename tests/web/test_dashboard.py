@@ -11,12 +11,13 @@ from werkzeug.test import TestResponse
 
 from app.bootstrap import WebLedger
 from app.config import Settings
+from app.ledger import beat
 from app.ledger.searching import show_job
 from app.storage import Storage, upgrade_schema
 from app.web import GUARDS, create_app
 from app.web.auth import TRIES
 from app.web.dashboard import session
-from tests.browser.scene import EVIL, TOKEN, Scene, fill, scene_settings
+from tests.browser.scene import EVIL, TOKEN, WORKER, Scene, fill, scene_settings
 from tests.builders import make_destination, make_settings
 from tests.servers import Reply, ScriptedServer
 from tests.web.conftest import FakeLedger, Services
@@ -264,6 +265,7 @@ def test_pages_ask_nobody_else_for_anything(desk: Desk) -> None:
 
 
 def test_overview_says_what_is_wrong_and_how_much_there_is(desk: Desk) -> None:
+    beat(desk.storage, owner=WORKER, host="host-1", pid=41, running=[])
     said = text_of(desk.page("/"))
     assert "3 jobs were given up and wait for you." in said
     assert "shop fails: its breaker is open" in said

@@ -6,6 +6,7 @@ a schema; the OpenAPI document is made of the same schemas. Nothing here decides
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.web.api.jobs import add_to as add_jobs
 from app.web.api.rules import add_to as add_rules
 from app.web.api.seam import ApiBlueprint, document_of
 from app.web.auth import AdminGate, guard_paths
+from app.web.refusals import register as register_refusals
 from app.web.services import OperatorServices
 
 NAME = "api"
@@ -31,6 +33,7 @@ _log = structlog.get_logger(__name__)
 def register(app: Flask, services: OperatorServices, gate: AdminGate) -> None:
     """Mount the API, behind the gate, and its documents."""
     open_paths = frozenset(f"{PREFIX}/{name}" for name in PATHS)
+    register_refusals(app)
     guard_paths(app, gate, prefix="/api/", open_paths=open_paths)
     app.register_blueprint(_operations(services))
 
@@ -52,9 +55,9 @@ def _operations(services: OperatorServices) -> ApiBlueprint:
 
 def _report(response: Response) -> Response:
     """One line for each thing that an operator did; what was only looked at is no news."""
-    log = _log.debug if request.method == "GET" else _log.info
-    log(
-        "api",
+    _log.log(
+        logging.DEBUG if request.method == "GET" else logging.INFO,
+        "api.request",
         method=request.method,
         path=request.path,
         status=response.status_code,

@@ -17,8 +17,8 @@ from app.schemas import load_event
 from app.web.api import schemas
 from app.web.api.fields import ID_PATH
 from app.web.api.seam import ApiBlueprint
-from app.web.errors import RequestRefused
 from app.web.limits import whole_body
+from app.web.refusals import RequestRefused
 from app.web.services import OperatorServices
 
 TAG = "rules"

@@ -17,7 +17,7 @@ from webargs.flaskparser import FlaskParser
 
 from app import __version__
 from app.web.api.schemas import Problem
-from app.web.errors import RequestRefused
+from app.web.refusals import RequestRefused
 
 PROBLEM = "application/problem+json"
 OPENAPI_VERSION = "3.1.0"

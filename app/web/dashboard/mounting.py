@@ -84,7 +84,6 @@ def _shared() -> dict[str, object]:
         "duration": wording.duration,
         "plural": wording.plural,
         "event_word": wording.event_word,
-        "states_in_words": views.states_in_words,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from app.ledger.overview import Hour, last_day
 from app.ledger.planning import reread
 from app.ledger.queues import DeadGroup
 from app.ledger.searching import (
+    EventRow,
     EventStory,
     JobRow,
     StoredEvent,
@@ -182,7 +182,7 @@ def _newest(storage: Storage, counts: DeadGroup) -> JobRow | None:
     return next(iter(list_jobs(storage, wanted, limit=1).rows), None)
 
 
-def latest(storage: Storage) -> Sequence[object]:
+def latest(storage: Storage) -> Sequence[EventRow]:
     """The newest events."""
     return list_events(storage, EventFilter(), limit=_LATEST).rows
 
@@ -190,11 +190,6 @@ def latest(storage: Storage) -> Sequence[object]:
 def destinations(storage: Storage, settings: Settings) -> list[DestinationRow]:
     """Read how each destination fares."""
     return list_destinations(storage, names(settings))
-
-
-def states_in_words(states: Counter[str] | dict[str, int]) -> str:
-    """`2 succeeded, 1 dead`; `no job` for an event that no rule wanted."""
-    return ", ".join(f"{count} {state}" for state, count in states.items()) or "no job"
 
 
 def utc_now() -> datetime:
