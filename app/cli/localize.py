@@ -42,7 +42,7 @@ class _Wanted:
 @click.option("--schema", "schemas", multiple=True, metavar="GLOB", help="Items of this schema.")
 @click.option("--repository", "repositories", multiple=True, metavar="ID", help="Items in it.")
 @click.option("--item", "items", multiple=True, metavar="ID", help="This item.")
-@click.option("--locales", metavar="fr-FR,de-DE", help="Locales to create, or *; see below.")
+@click.option("--locales", metavar="fr-FR,de-DE", help="Locales to create, or *.")
 @click.option("--source-locale", help="Locale of the items that are localized.")
 @click.option("--set-missing-locale", is_flag=True, help="Give items without a locale that one.")
 @bulk_options(default_per_minute=300)

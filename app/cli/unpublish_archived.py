@@ -33,7 +33,7 @@ ARCHIVED_AND_PUBLISHED = FacetQuery(
 
 
 @click.command("unpublish-archived")
-@click.option("--to", multiple=True, metavar="DESTINATION", help="Tell it what is gone; see below.")
+@click.option("--to", multiple=True, metavar="DESTINATION", help="Tell it what is gone.")
 @bulk_options(default_per_minute=None)
 def unpublish_archived(
     *, to: tuple[str, ...], hub_key: str | None, per_minute: float | None, **options: Any

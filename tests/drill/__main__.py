@@ -13,7 +13,7 @@ from tests.drill.stores import PostgresStore, SqliteStore
 from tests.drill.trial import Verdict, run
 
 # `broken` cannot be imported here: it is an application that builds itself.
-BETWEEN = 0.02
+BETWEEN = 0.05
 # The start, and the leases of those that were killed last.
 AROUND = 25.0
 BROKEN_FOR = 15.0

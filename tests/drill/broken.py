@@ -19,7 +19,7 @@ from app.storage import Storage
 from app.storage.tables import now_ms, webhook_events
 
 # What a call to a broker or to a second database would take.
-BETWEEN = 0.02
+BETWEEN = 0.05
 
 
 def accept_then_enqueue(storage: Storage, batch: Batch) -> list[Accepted | WebhookRejected]:

@@ -46,7 +46,7 @@ KILL_EVERY = (3.0, 8.0)
 # Where only web processes are killed, they are killed more often.
 KILL_WEB_EVERY = (1.0, 2.0)
 # A parent ends its children with it, so it is killed less often.
-WEIGHTS = {"web": 3, "worker": 6, "serve": 1, "other": 0, "gone": 0}
+WEIGHTS = {"web": 3, "worker": 6, "serve": 1, "other": 0.01, "gone": 0.01}
 STORE_EVERY = 15.0
 FLAP_EVERY, FLAP_FOR = 15.0, 3.0
 FLAPPING = "/downstream/flapping"
@@ -91,6 +91,11 @@ class Keeper:
         found = {pid for top in tops for pid in (top, *descendants(top)) if alive(pid)}
         self._seen |= {(pid, _start_of(pid)) for pid in found}
         return sorted(found)
+
+    def below(self) -> list[int]:
+        """Every process that runs and that the keeper did not start itself."""
+        tops = {process.pid for process in list(self._processes.values())}
+        return [pid for pid in self.pids() if pid not in tops]
 
     def close(self) -> None:
         """End everything, and kill what does not end."""
@@ -151,10 +156,11 @@ class Chaos:
         every = KILL_WEB_EVERY if self._only_web else KILL_EVERY
         while not self._over.wait(random.uniform(*every)):  # noqa: S311 - not secret
             kinds = {pid: kind_of(pid) for pid in self._keeper.pids()}
-            weights = [
-                WEIGHTS[kind] * (kind == "web" or not self._only_web) for kind in kinds.values()
-            ]
-            if any(weights):
+            if self._only_web:
+                # gunicorn's own workers: its master holds no request.
+                kinds = {pid: "web" for pid in self._keeper.below() if kinds.get(pid) == "web"}
+            if kinds:
+                weights = [WEIGHTS[kind] for kind in kinds.values()]
                 [pid] = random.choices(list(kinds), weights)  # noqa: S311
                 if _kill(pid):
                     self.counted[kinds[pid]] += 1

@@ -145,5 +145,6 @@ def test_what_an_operator_does_is_logged_without_the_token(client: FlaskClient) 
     with capture_logs() as lines:
         client.post("/api/v1/destinations/nowhere/test", headers=GOOD)
     [line] = lines
-    assert (line["event"], line["status"], line["reason"]) == ("api.request", 404, "destination-unknown")
+    told = (line["event"], line["status"], line["reason"])
+    assert told == ("api.request", 404, "destination-unknown")
     assert TOKEN not in str(lines)

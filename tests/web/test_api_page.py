@@ -23,8 +23,8 @@ API = (
     "app/ledger/searching.py",
     "app/destinations/trial.py",
 )
-# Written with a dash, and no reasons: blueprints, defaults, a scheme of JSON Schema.
-OTHERS = frozenset({"api-documents", "by-hand", "newer-event"})
+# Written with a dash, and no reasons of a refusal.
+OTHERS = frozenset({"api-documents", "by-hand", "dc-relay", "newer-event"})
 # Put together from a verdict, or of the rest of the web.
 ELSEWHERE = frozenset({"token-missing", "token-wrong", "storage-unavailable"})
 
