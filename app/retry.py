@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
+
 from app.config import RetrySchedule
 
 # A peer may ask for more patience than our schedule, but not for ever: one day is the longest wait
 # that still lets a job end while somebody remembers it.
-LONGEST_RETRY_AFTER = 86_400.0
+LONGEST_RETRY_AFTER = 86_400
 # How much later the next try comes when a peer says that it is overloaded, or is too slow to
 # answer, and names no time itself (Standard Webhooks asks for a slow-down).
 SLOW_DOWN = 3
@@ -115,6 +118,19 @@ class Decision:
     detail: Mapping[str, Any] = field(default_factory=dict)
     health: Health | None = None
     follow_up: tuple[FollowUp, ...] = ()
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds to wait, of a `Retry-After` header in either form (RFC 9110, section 10.2.3).
+
+    None where the header is missing or makes no sense; at most a day.
+    """
+    if header is None:
+        return None
+    try:
+        return float(Retry(retry_after_max=LONGEST_RETRY_AFTER).parse_retry_after(header))
+    except (HTTPError, ValueError, OverflowError):
+        return None
 
 
 def decide(

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from app.actions.attempt import Attempt
+from app.actions.attempt import Attempt, unknown_destination
 from app.actions.forward import Sender, webhook_id
 from app.config import Destination
 from app.destinations.message import alert_raised
-from app.retry import Failed, Outcome, Succeeded
+from app.retry import Outcome, Succeeded
 
 
 class SendAlert:
@@ -34,8 +34,7 @@ class SendAlert:
         job = attempt.job
         destination = self._destinations.get(job.target)
         if destination is None:
-            text = f"no destination is called {job.target!r}; add it and retry, or cancel the job"
-            return Failed("unknown-destination", text, transient=False)
+            return unknown_destination(job)
         message = alert_raised(
             job.args["slug"],
             subject=job.args["subject"],

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from app.ledger import Job, hold, keep_message, kept_message, newer_was_sent
 from app.ledger.upcoming import due_next
-from app.retry import Outcome
+from app.retry import Failed, Outcome
 from app.storage import Storage
 
 
@@ -42,6 +42,12 @@ class Attempt:
     def keep_message(self, *, body: bytes, content_type: str) -> None:
         """Keep what is about to be sent, for every retry; holds the job as well."""
         keep_message(self.storage, self.job, body=body, content_type=content_type)
+
+
+def unknown_destination(job: Job) -> Failed:
+    """Say that the job's destination is no longer configured; the job waits for a person."""
+    text = f"no destination is called {job.target!r}; add it and retry, or cancel the job"
+    return Failed("unknown-destination", text, transient=False)
 
 
 class Action(Protocol):

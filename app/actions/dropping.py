@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from app.actions.attempt import Action, Attempt
+from app.actions.attempt import Action, Attempt, unknown_destination
 from app.actions.forward import Sender, webhook_id
 from app.amplience.publishing import PUBLISHED
 from app.config import Destination
@@ -62,8 +62,7 @@ class Drop:
         job = attempt.job
         destination = self._destinations.get(job.target)
         if destination is None:
-            text = f"no destination is called {job.target!r}; add it and retry, or cancel the job"
-            return Failed("unknown-destination", text, transient=False)
+            return unknown_destination(job)
         client = self._clients.get(job.hub)
         if client is None:
             return Failed("unknown-hub", f"hub {job.hub!r} has no credentials", transient=False)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from app.actions.attempt import Attempt
+from app.actions.attempt import Attempt, unknown_destination
 from app.actions.proving import (
     UNPUBLISHED,
     NotYet,
@@ -138,8 +138,7 @@ class Forward:
         job = attempt.job
         destination = self._destinations.get(job.target)
         if destination is None:
-            text = f"no destination is called {job.target!r}; add it and retry, or cancel the job"
-            return Failed("unknown-destination", text, transient=False)
+            return unknown_destination(job)
         kept = attempt.kept_message()
         if kept is not None:
             message, detail = Message(*kept, webhook_id=webhook_id(job)), dict[str, Any]()

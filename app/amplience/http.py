@@ -19,7 +19,6 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
-from urllib3.util import Retry
 
 from app import __version__
 from app.errors import (
@@ -31,6 +30,7 @@ from app.errors import (
     Unavailable,
     VersionConflict,
 )
+from app.retry import retry_after
 
 USER_AGENT = f"dc-relay/{__version__}"
 # Connecting: a little over one TCP retransmission. Reading: Content Delivery 2 gives up by itself
@@ -40,7 +40,6 @@ TIMEOUT = (3.05, 15.0)
 POOL_SIZE = 16
 LONGEST_TEXT = 300
 VERSION_NOT_LATEST = "CONTENT_ITEM_VERSION_NOT_LATEST"
-LONGEST_RETRY_AFTER = 86_400
 
 
 @dataclass(frozen=True)
@@ -226,19 +225,6 @@ def excerpt(text: str | bytes, *, hide: str = "") -> str:
     plain = text if isinstance(text, str) else text[:4096].decode("utf-8", "replace")
     plain = plain.replace(hide, "***") if hide else plain
     return " ".join(plain.split())[:LONGEST_TEXT]
-
-
-def retry_after(header: str | None) -> float | None:
-    """Seconds to wait, of a `Retry-After` header in either form (RFC 9110, section 10.2.3).
-
-    None where the header is missing or makes no sense; at most a day.
-    """
-    if header is None:
-        return None
-    try:
-        return float(Retry(retry_after_max=LONGEST_RETRY_AFTER).parse_retry_after(header))
-    except (HTTPError, ValueError, OverflowError):
-        return None
 
 
 def _is_version_conflict(status: int, problem: Problem) -> bool:

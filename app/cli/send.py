@@ -19,9 +19,10 @@ import click
 import requests
 
 from app import __version__
+from app.cli.choosing import chosen_hub
 from app.cli.reasons import why_no_answer
 from app.cli.sampling import Choices, event_name, sample, suggestion, unfit_choices
-from app.config import Hub, Settings, load_settings
+from app.config import Settings, load_settings
 from app.destinations.sending import masked_url
 from app.errors import ConfigError
 from app.signature import HEADER, sign
@@ -124,7 +125,7 @@ def _target(*, url: str | None, secret: str | None, hub_key: str | None) -> _Tar
     if url and secret:
         return _Target(url, secret)
     settings = _settings()
-    hub = _hub(settings, hub_key) if settings else None
+    hub = chosen_hub(settings, hub_key) if settings else None
     if not secret:
         if hub is None:
             raise click.UsageError(
@@ -142,18 +143,6 @@ def _settings() -> Settings | None:
         return load_settings(os.environ)
     except ConfigError:
         return None
-
-
-def _hub(settings: Settings, key: str | None) -> Hub:
-    keys = ", ".join(hub.key for hub in settings.hubs)
-    if key is None:
-        if len(settings.hubs) != 1:
-            raise click.UsageError(f"There are several hubs: choose one with --hub: {keys}.")
-        return settings.hubs[0]
-    hub = settings.hub(key)
-    if hub is None:
-        raise click.UsageError(f"There is no hub {key!r} in the settings. There is: {keys}.")
-    return hub
 
 
 def _print(target: _Target, body: bytes) -> None:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
-
 from app.config import Destination
 from app.errors import (
     DestinationError,
@@ -19,7 +16,6 @@ from app.errors import (
 )
 
 LONGEST_EXCERPT = 2000
-LONGEST_RETRY_AFTER = 86_400
 # What a peer may ask us to repeat later (with the 5xx).
 _LATER = frozenset({408, 425, 429})
 
@@ -49,19 +45,6 @@ class Answer:
             "milliseconds": self.milliseconds,
             "answer": self.body,
         }
-
-
-def retry_after(header: str | None) -> float | None:
-    """Seconds to wait, of a `Retry-After` header in either form (RFC 9110, section 10.2.3).
-
-    None where the header is missing or makes no sense; at most a day.
-    """
-    if header is None:
-        return None
-    try:
-        return float(Retry(retry_after_max=LONGEST_RETRY_AFTER).parse_retry_after(header))
-    except (HTTPError, ValueError, OverflowError):
-        return None
 
 
 def refusal(

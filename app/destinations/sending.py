@@ -23,7 +23,7 @@ from urllib3.util import Timeout
 from app import __version__
 from app.config import Destination
 from app.config.request_fields import is_broker
-from app.destinations.answers import LONGEST_EXCERPT, Answer, refusal, retry_after
+from app.destinations.answers import LONGEST_EXCERPT, Answer, refusal
 from app.destinations.connection import AddressRefused, DestinationAdapter
 from app.destinations.hiding import hidden, masked_url, secrets_of
 from app.destinations.message import Message
@@ -34,6 +34,7 @@ from app.errors import (
     DestinationRefused,
     DestinationUnavailable,
 )
+from app.retry import retry_after
 
 if TYPE_CHECKING:
     from app.destinations.brokers import BrokerClient
@@ -44,7 +45,6 @@ __all__ = [
     "DestinationClient",
     "client_certificate",
     "masked_url",
-    "retry_after",
 ]
 
 LONGEST_BODY = 64 * 1024

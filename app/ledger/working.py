@@ -201,9 +201,7 @@ def take_over(storage: Storage) -> dict[int, str]:
                 run_at=now_ms(),
                 lease_until=null(),
             )
-            .returning(
-                jobs.c.id, jobs.c.attempts, jobs.c.started_at, jobs.c.owner, jobs.c.state
-            )
+            .returning(jobs.c.id, jobs.c.attempts, jobs.c.started_at, jobs.c.owner, jobs.c.state)
         ).all()
         for row in lost:
             _record(connection, [(row[0], row[1], row[2])], row[3], "lost")

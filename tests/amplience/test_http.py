@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 
 from app import __version__
-from app.amplience.http import AmplienceHttp, Call, describe, excerpt, read_json, retry_after
+from app.amplience.http import AmplienceHttp, Call, describe, excerpt, read_json
 from app.errors import (
     AmplienceError,
     NotFound,
@@ -21,6 +21,7 @@ from app.errors import (
     Unavailable,
     VersionConflict,
 )
+from app.retry import retry_after
 from tests.amplience.conftest import Serve
 from tests.servers import Reply, json_reply
 

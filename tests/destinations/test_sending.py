@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from app import __version__
 from app.config import DeleteRequest, Destination
 from app.destinations.message import Message
-from app.destinations.sending import Answer, DestinationClient, masked_url, retry_after
+from app.destinations.sending import Answer, DestinationClient, masked_url
 from app.errors import (
     DestinationError,
     DestinationGone,
@@ -25,6 +25,7 @@ from app.errors import (
     DestinationUnavailable,
     TemplateFailed,
 )
+from app.retry import retry_after
 from tests.destinations.conftest import Serve
 from tests.servers import Received, Reply
 
