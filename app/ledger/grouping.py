@@ -38,7 +38,7 @@ class GroupCommit:
         write: Callable[[Batch], list[Answer]],
         *,
         most: int = 64,
-        timeout: float = 1.8,
+        timeout: float = 1.6,
         waiting: int = 1000,
     ) -> None:
         self._write = write

@@ -26,7 +26,7 @@ class PoisonedForward(Forward):
 
     def run(self, attempt: Attempt) -> Outcome:
         if attempt.job.item_id == os.environ["POISON"]:
-            time.sleep(0.3)  # so that what was claimed with it is done before
+            time.sleep(0.6)  # so that what was claimed with it is done before
             os._exit(POISONED)
         return super().run(attempt)
 

@@ -142,6 +142,8 @@ def test_job_that_ends_its_process_is_dead_after_3_times_and_blocks_nobody(
             dead = job_rows(at.storage)[0]
             assert (dead["reason"], dead["attempts"]) == ("poison", 3)
             assert outcomes(at.storage, dead["id"]) == ["lost", "lost", "lost"]
-            assert {len(sent) for sent in at.downstream.identifiers.values()} == {1}
+            # What ran beside it may have ended with the process, and is then sent once more.
+            assert set(at.downstream.identifiers) == {*others, later}
+            assert {len(set(sent)) for sent in at.downstream.identifiers.values()} == {1}
 
     side_by_side(poisoned, database_urls)
