@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from app.storage import Storage, upgrade_schema
+from app.storage.tables import metadata
 
 TEST_DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "")
 
@@ -23,40 +26,96 @@ def pytest_report_header() -> str:
     return "postgres: SKIPPED, because TEST_DATABASE_URL is not set"
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with our tables, to be copied: running the migrations takes longer."""
+    path = tmp_path_factory.mktemp("migrated") / "relay.db"
+    opened = Storage(f"sqlite:///{path}")
+    upgrade_schema(opened)
+    with opened.read() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    opened.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Storage]:
+    """The PostgreSQL server that TEST_DATABASE_URL names."""
+    if not TEST_DATABASE_URL:
+        pytest.skip("TEST_DATABASE_URL is not set")
+    url = make_url(TEST_DATABASE_URL.replace("postgres://", "postgresql://", 1))
+    server = Storage(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+    yield server
+    server.close()
+
+
+@contextmanager
+def _new_database(server: Storage) -> Iterator[str]:
+    name = f"dc_relay_test_{uuid.uuid4().hex[:12]}"
+    _command(server, f'CREATE DATABASE "{name}" TEMPLATE template0')
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    _command(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _command(server: Storage, command: str) -> None:
+    with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(command))
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: Storage) -> Iterator[str]:
+    """The URL of a PostgreSQL database with our tables, which tests take in turn."""
+    with _new_database(postgres_server) as url:
+        opened = Storage(url)
+        upgrade_schema(opened)
+        opened.close()
+        yield url
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """The URL of a new SQLite file."""
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """The URL of a SQLite file with our tables and nothing in them."""
+    shutil.copy(migrated_sqlite, tmp_path / "relay.db")
     return f"sqlite:///{tmp_path}/relay.db"
 
 
 @pytest.fixture
-def postgres_url() -> Iterator[str]:
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path}/new.db"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Storage) -> Iterator[str]:
     """The URL of a new PostgreSQL database, which is dropped afterwards."""
-    if not TEST_DATABASE_URL:
-        pytest.skip("TEST_DATABASE_URL is not set")
-    admin = make_url(TEST_DATABASE_URL.replace("postgres://", "postgresql://", 1))
-    admin = admin.set(drivername="postgresql+psycopg")
-    name = f"dc_relay_test_{uuid.uuid4().hex[:12]}"
-    server = Storage(admin.render_as_string(hide_password=False))
-    with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE template0'))
-    yield admin.set(database=name).render_as_string(hide_password=False)
-    with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    server.close()
+    with _new_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a new, empty database: SQLite, then PostgreSQL."""
+    name = "empty_sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(name))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a new, empty database: SQLite, then PostgreSQL."""
-    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
-    return str(request.getfixturevalue(name))
+    """The URL of a database with our tables and nothing in them: SQLite, then PostgreSQL."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_url"))
+    url = str(request.getfixturevalue("migrated_postgres"))
+    opened = Storage(url)
+    names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    with opened.write() as connection:
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    opened.close()
+    return url
 
 
 @pytest.fixture
 def storage(database_url: str) -> Iterator[Storage]:
     """A database with our tables: SQLite, then PostgreSQL."""
     opened = Storage(database_url, pool_size=20)
-    upgrade_schema(opened)
     yield opened
     opened.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.events import instant
@@ -21,6 +21,8 @@ from app.storage.tables import jobs, now_ms, webhook_events
 
 # Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
 LEASE_MS = 10_000
+# A job that was lost this often with its process may be what ended it.
+SUSPECT_AFTER = 2
 
 
 # Everything but the body: it may be large, and no action reads it.
@@ -32,7 +34,8 @@ class Job:
     """One claimed job with what its action needs to know of the event.
 
     `attempt` is the number of this try, counted in the ledger before anything is done. `failures`
-    counts earlier failed tries. `progress` is what an earlier attempt left.
+    counts earlier failed tries, `losses` those that ended with their process. `progress` is what
+    an earlier attempt left.
     """
 
     id: int
@@ -59,6 +62,12 @@ class Job:
     label: str | None
     locale: str | None
     received_at: datetime
+    losses: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what ended the processes that it was lost with."""
+        return self.losses >= SUSPECT_AFTER
 
 
 def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, int]]:
@@ -92,20 +101,31 @@ def claim(
     owner: str,
     wanted: Mapping[str, int],
     paces: Mapping[str, Pace] | None = None,
+    suspect: bool = True,
 ) -> list[Job]:
     """Take due jobs: at most `wanted[lane]` of each lane; the claim counts as an attempt's start.
 
     Of one key only the oldest waiting job is taken, and none while another one runs. A lane with a
     pace gives no more than its destination's limits allow. May return fewer than there are when
     another worker claims at the same moment.
+
+    A job that was lost twice with its process may be what ended it: of these at most one is taken,
+    of the first lane, and none unless `suspect`. So they run one by one, and the one that does end
+    its process is found out without taking the others with it.
     """
+    first = next(iter(wanted), None) if suspect else None
     try:
         with storage.write() as connection:
             taken = [
                 identifier
                 for lane, count in wanted.items()
                 for identifier in _claim_paced(
-                    connection, owner, lane, count, (paces or {}).get(lane)
+                    connection,
+                    owner,
+                    lane,
+                    count,
+                    pace=(paces or {}).get(lane),
+                    suspect=lane == first,
                 )
             ]
             return _load(connection, taken) if taken else []
@@ -115,38 +135,58 @@ def claim(
 
 
 def _claim_paced(
-    connection: Connection, owner: str, lane: str, count: int, pace: Pace | None
-) -> Sequence[int]:
+    connection: Connection,
+    owner: str,
+    lane: str,
+    count: int,
+    *,
+    pace: Pace | None,
+    suspect: bool,
+) -> list[int]:
     if pace is None:
-        return _claim_lane(connection, owner, lane, count)
+        return _claim_lane(connection, owner, lane, count, suspect=suspect)
     now = connection.execute(select(now_ms())).scalar_one()
     count = admit(connection, pace, lane=lane, count=count, now=now)
     if count == 0:
         return []
-    taken = _claim_lane(connection, owner, lane, count)
+    taken = _claim_lane(connection, owner, lane, count, suspect=suspect)
     spend(connection, pace, count=len(taken), now=now)
     return taken
 
 
-def _claim_lane(connection: Connection, owner: str, lane: str, count: int) -> Sequence[int]:
+def _claim_lane(
+    connection: Connection, owner: str, lane: str, count: int, *, suspect: bool
+) -> list[int]:
+    taken = _take(connection, _due(lane, count, jobs.c.losses < SUSPECT_AFTER), owner)
+    if suspect and len(taken) < count:
+        taken += _take(connection, _due(lane, 1, jobs.c.losses >= SUSPECT_AFTER), owner)
+    return taken
+
+
+def _due(lane: str, count: int, which: ColumnElement[bool]) -> Select[tuple[int]]:
     other = jobs.alias("other")
     ahead = exists().where(
         other.c.key == jobs.c.key,
         other.c.state.in_(("waiting", "running")),
         (other.c.id < jobs.c.id) | (other.c.state == "running"),
     )
-    due = (
+    return (
         select(jobs.c.id)
-        .where(jobs.c.state == "waiting", jobs.c.lane == lane, jobs.c.run_at <= now_ms(), ~ahead)
+        .where(
+            jobs.c.state == "waiting",
+            jobs.c.lane == lane,
+            jobs.c.run_at <= now_ms(),
+            which,
+            ~ahead,
+        )
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(count)
         .with_for_update(skip_locked=True)
     )
-    return _take(connection, due, owner)
 
 
-def _take(connection: Connection, due: Select[tuple[int]], owner: str) -> Sequence[int]:
-    return (
+def _take(connection: Connection, due: Select[tuple[int]], owner: str) -> list[int]:
+    return list(
         connection.execute(
             update(jobs)
             .where(jobs.c.id.in_(due))
@@ -158,9 +198,7 @@ def _take(connection: Connection, due: Select[tuple[int]], owner: str) -> Sequen
                 lease_until=now_ms() + literal(LEASE_MS),
             )
             .returning(jobs.c.id)
-        )
-        .scalars()
-        .all()
+        ).scalars()
     )
 
 
@@ -202,4 +240,5 @@ def _job(row: Mapping[Any, Any]) -> Job:
         label=row[event.label],
         locale=row[event.locale],
         received_at=instant(row[event.received_at]),
+        losses=row[job.losses],
     )

@@ -49,13 +49,15 @@ def upgrade_schema(storage: Storage) -> None:
 
     Raises `SchemaMismatch` when the database is newer than this code.
     """
-    # Alembic takes 0.2 s to import, and only this command needs it.
+    found = current_revision(storage)
+    if found == SCHEMA_REVISION:
+        return
+    if found is not None and found > SCHEMA_REVISION:
+        check_schema(storage)
+    # Alembic takes 0.2 s to import, and nothing else needs it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    found = current_revision(storage)
-    if found is not None and found > SCHEMA_REVISION:
-        check_schema(storage)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["configure_logger"] = False

@@ -123,13 +123,20 @@ class Worker:
             now, due = self._due()
             wanted = self._wanted([lane for lane, at in due.items() if at <= now])
             if wanted:
-                for job in claim(self._storage, owner=self.owner, wanted=wanted, paces=self._paces):
+                for job in self._claim(wanted):
                     self._start(pool, job)
         except StorageUnavailable as error:
             _log.warning("worker.storage-unavailable", detail=str(error))
             return min(1.0, self._options.idle)
         later = [(at - now) / 1000 for at in due.values() if at > now]
         return max(0.001, min([self._options.idle, *later]))
+
+    def _claim(self, wanted: dict[str, int]) -> list[Job]:
+        with self._lock:
+            suspect = not any(job.is_suspect for job in self._running.values())
+        return claim(
+            self._storage, owner=self.owner, wanted=wanted, paces=self._paces, suspect=suspect
+        )
 
     def _due(self) -> tuple[int, dict[str, int]]:
         """The clock, and when each lane that has waiting jobs may start its next one."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -72,7 +73,9 @@ class Screen:
         return self.browser.execute_script(code, *arguments)
 
     def said(self) -> str:
-        return self.browser.find_element(By.TAG_NAME, "main").text
+        """The text of the page; a page that is just being replaced is read again."""
+        waiting = WebDriverWait(self.browser, 10, 0.05, [StaleElementReferenceException])
+        return str(waiting.until(lambda browser: browser.find_element(By.TAG_NAME, "main").text))
 
     def wait_until(self, code: str) -> None:
         """Wait until a script's expression is true; the page asks again every three seconds."""

@@ -36,9 +36,9 @@ def sandbox(shared_sandbox: SandboxServer) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def environ(sandbox: SandboxServer, sqlite_url: str) -> dict[str, str]:
+def environ(sandbox: SandboxServer, empty_sqlite_url: str) -> dict[str, str]:
     """Everything set and right; the database is not there yet."""
-    return environment(sandbox, sqlite_url)
+    return environment(sandbox, empty_sqlite_url)
 
 
 def invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:

@@ -65,10 +65,10 @@ def test_unknown_command_is_a_usage_error() -> None:
     assert "chekc" in result.output
 
 
-def test_upgrading_twice_leaves_the_schema_as_it_is(database_url: str) -> None:
+def test_upgrading_twice_leaves_the_schema_as_it_is(empty_database_url: str) -> None:
     env = {
         "WEBHOOK_SECRET": "the-webhook-secret",
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": empty_database_url,
     }
     for _ in range(2):
         result = invoke("db", "upgrade", env=env)
@@ -76,7 +76,7 @@ def test_upgrading_twice_leaves_the_schema_as_it_is(database_url: str) -> None:
             0,
             f"The database's schema is at {SCHEMA_REVISION}.\n",
         )
-    storage = Storage(database_url)
+    storage = Storage(empty_database_url)
     assert current_revision(storage) == SCHEMA_REVISION
     storage.close()
     assert f"schema {SCHEMA_REVISION}" in invoke("check", env=env).output

@@ -238,3 +238,41 @@ def test_counts_sum_up_the_ledger(storage: Storage) -> None:
     found = counts(storage)
     assert (found.events, found.attempts) == (3, 1)
     assert found.jobs == {"succeeded": 1, "waiting": 2}
+
+
+def test_jobs_that_were_lost_once_run_on_together(storage: Storage) -> None:
+    accept_items(storage, 3)
+    claim(storage, owner="worker-1", wanted={"forward:default": 3})
+    run_out(storage)
+    take_over(storage)
+    assert len(claim(storage, owner="worker-2", wanted={"forward:default": 9})) == 3
+
+
+def test_jobs_that_were_lost_twice_run_one_at_a_time_beside_the_others(storage: Storage) -> None:
+    accept_items(storage, 3)
+    for _ in range(2):
+        claim(storage, owner="worker-1", wanted={"forward:default": 3})
+        run_out(storage)
+        take_over(storage)
+    accept_items(storage, 1, key="fresh")
+    first = claim(storage, owner="worker-2", wanted={"forward:default": 9})
+    assert sorted(job.is_suspect for job in first) == [False, True]
+    assert claim(storage, owner="worker-2", wanted={"forward:default": 9}, suspect=False) == []
+    assert len(claim(storage, owner="worker-3", wanted={"forward:default": 9})) == 1
+
+
+def test_bystander_of_a_poisonous_job_is_not_poisoned_with_it(storage: Storage) -> None:
+    accept_items(storage, 6)
+    poison = claim(storage, owner="w", wanted={"forward:default": 6})[0].id
+    run_out(storage)
+    take_over(storage)
+    done: set[int] = set()
+    for _ in range(20):
+        taken = claim(storage, owner="w", wanted={"forward:default": 6})
+        if any(job.id == poison for job in taken):  # its process ends, with all that runs in it
+            run_out(storage)
+            take_over(storage)
+        else:
+            done |= {job.id for job in taken if finish(storage, job, DONE)}
+    assert counts(storage).jobs == {"dead": 1, "succeeded": 5}
+    assert poison not in done

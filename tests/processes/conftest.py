@@ -47,9 +47,9 @@ def make_items(sandbox: SandboxServer) -> MakeItems:
 
 
 @pytest.fixture
-def database_urls(request: pytest.FixtureRequest, sqlite_url: str) -> list[str]:
+def database_urls(request: pytest.FixtureRequest, empty_sqlite_url: str) -> list[str]:
     """The URLs of new databases with our tables: SQLite, and PostgreSQL where there is one."""
-    urls = [sqlite_url]
+    urls = [empty_sqlite_url]
     if TEST_DATABASE_URL:
         urls.append(str(request.getfixturevalue("postgres_url")))
     for url in urls:

@@ -86,11 +86,11 @@ def set_revision(url: str, revision: str) -> None:
 
 
 def test_job_that_waits_for_its_time_survives_the_upgrade_from_the_first_schema(
-    sandbox: SandboxServer, make_items: MakeItems, database_url: str, tmp_path: Path
+    sandbox: SandboxServer, make_items: MakeItems, empty_database_url: str, tmp_path: Path
 ) -> None:
     [item] = make_items(1)
-    make_first_schema(database_url)
-    with trial(sandbox, database_url, tmp_path) as at:
+    make_first_schema(empty_database_url)
+    with trial(sandbox, empty_database_url, tmp_path) as at:
         insert_waiting_job(at.storage, item)
         begun = time.monotonic()
         upgrade = subprocess.run(
@@ -115,13 +115,13 @@ def test_job_that_waits_for_its_time_survives_the_upgrade_from_the_first_schema(
     [(FIRST, "run `dc-relay db upgrade`"), ("9999", "run the newer dc-relay")],
 )
 def test_nothing_starts_on_a_schema_that_is_not_its_own(
-    sandbox: SandboxServer, sqlite_url: str, tmp_path: Path, revision: str, words: str
+    sandbox: SandboxServer, empty_sqlite_url: str, tmp_path: Path, revision: str, words: str
 ) -> None:
-    make_first_schema(sqlite_url)
-    set_revision(sqlite_url, revision)
+    make_first_schema(empty_sqlite_url)
+    set_revision(empty_sqlite_url, revision)
 
     def start(arguments: tuple[str, ...]) -> Running:
-        running = Running(arguments, environment(sandbox, sqlite_url), tmp_path)
+        running = Running(arguments, environment(sandbox, empty_sqlite_url), tmp_path)
         try:
             assert running.ended() == 1
         finally:

@@ -33,11 +33,11 @@ from tests.relay import environment
 
 @contextmanager
 def serving(
-    sandbox: SandboxServer, database_url: str, directory: Path
+    sandbox: SandboxServer, empty_database_url: str, directory: Path
 ) -> Iterator[tuple[Running, str]]:
     """Run `serve`; yields it and its address once it is ready."""
     port = str(free_port())
-    environ = environment(sandbox, database_url, PORT=port)
+    environ = environment(sandbox, empty_database_url, PORT=port)
     with started(SERVE, environ, directory) as running:
         url = f"http://127.0.0.1:{port}"
         await_ready(url)
@@ -49,10 +49,10 @@ def pid_of(running: Running, child: str) -> int:
 
 
 def test_serve_starts_on_an_empty_database_and_leaves_nothing_behind(
-    sandbox: SandboxServer, database_url: str, make_items: MakeItems, tmp_path: Path
+    sandbox: SandboxServer, empty_database_url: str, make_items: MakeItems, tmp_path: Path
 ) -> None:
     [item] = make_items(1)
-    with serving(sandbox, database_url, tmp_path) as (running, url):
+    with serving(sandbox, empty_database_url, tmp_path) as (running, url):
         assert requests.get(f"{url}/healthz", timeout=5).status_code == 200
         assert post(url, item, "event-1").status_code == 202
         assert sandbox.received("default", at_least=1)
@@ -63,16 +63,16 @@ def test_serve_starts_on_an_empty_database_and_leaves_nothing_behind(
         assert running.ended(30) == 0
         assert time.monotonic() - begun < 10
         assert not [pid for pid in below if alive(pid)]
-    storage = Storage(database_url)
+    storage = Storage(empty_database_url)
     assert states(storage) == ["succeeded"]
     storage.close()
 
 
 def test_killed_child_is_started_again(
-    sandbox: SandboxServer, sqlite_url: str, make_items: MakeItems, tmp_path: Path
+    sandbox: SandboxServer, empty_sqlite_url: str, make_items: MakeItems, tmp_path: Path
 ) -> None:
     items = make_items(2)
-    with serving(sandbox, sqlite_url, tmp_path) as (running, url):
+    with serving(sandbox, empty_sqlite_url, tmp_path) as (running, url):
         worker, web = pid_of(running, "worker"), pid_of(running, "web")
         before = descendants(running.pid)
         os.kill(worker, signal.SIGKILL)
@@ -90,15 +90,15 @@ def test_killed_child_is_started_again(
 
 
 def test_door_opens_again_soon_after_the_parent_was_killed(
-    sandbox: SandboxServer, sqlite_url: str, tmp_path: Path
+    sandbox: SandboxServer, empty_sqlite_url: str, tmp_path: Path
 ) -> None:
-    with serving(sandbox, sqlite_url, tmp_path) as (running, url), requests.Session() as kept:
+    with serving(sandbox, empty_sqlite_url, tmp_path) as (running, url), requests.Session() as kept:
         # A sender keeps its connection, and an end that waits for it would keep the port.
         assert kept.get(f"{url}/healthz", timeout=5).status_code == 200
         running.signal(signal.SIGKILL)
         running.ended()
         port = url.rpartition(":")[2]
-        with started(SERVE, environment(sandbox, sqlite_url, PORT=port), tmp_path) as second:
+        with started(SERVE, environment(sandbox, empty_sqlite_url, PORT=port), tmp_path) as second:
             begun = time.monotonic()
             eventually(lambda: "Listening at" in second.log)
             await_ready(url)
@@ -107,9 +107,9 @@ def test_door_opens_again_soon_after_the_parent_was_killed(
 
 
 def test_children_do_not_outlive_a_killed_parent(
-    sandbox: SandboxServer, sqlite_url: str, tmp_path: Path
+    sandbox: SandboxServer, empty_sqlite_url: str, tmp_path: Path
 ) -> None:
-    with serving(sandbox, sqlite_url, tmp_path) as (running, url):
+    with serving(sandbox, empty_sqlite_url, tmp_path) as (running, url):
         below = descendants(running.pid)
         running.signal(signal.SIGKILL)
         running.ended()

@@ -23,9 +23,9 @@ def test_migrations_make_exactly_the_tables_that_the_code_knows(storage: Storage
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_upgrade_twice_and_by_many_at_once_is_one_upgrade(database_url: str) -> None:
+def test_upgrade_twice_and_by_many_at_once_is_one_upgrade(empty_database_url: str) -> None:
     def upgrade(_: int) -> None:
-        one = Storage(database_url)
+        one = Storage(empty_database_url)
         upgrade_schema(one)
         check_schema(one)
         one.close()
@@ -34,8 +34,8 @@ def test_upgrade_twice_and_by_many_at_once_is_one_upgrade(database_url: str) -> 
         list(pool.map(upgrade, range(4)))
 
 
-def test_missing_schema_says_what_to_run(database_url: str) -> None:
-    empty = Storage(database_url)
+def test_missing_schema_says_what_to_run(empty_database_url: str) -> None:
+    empty = Storage(empty_database_url)
     with pytest.raises(SchemaMismatch, match=r"missing.*dc-relay db upgrade"):
         check_schema(empty)
     empty.close()
@@ -72,16 +72,16 @@ def test_error_inside_a_write_leaves_nothing(storage: Storage) -> None:
         assert connection.execute(select(beats)).all() == []
 
 
-def test_sqlite_is_durable_and_in_wal_mode(sqlite_url: str) -> None:
-    one = Storage(sqlite_url)
+def test_sqlite_is_durable_and_in_wal_mode(empty_sqlite_url: str) -> None:
+    one = Storage(empty_sqlite_url)
     with one.read() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
     one.close()
 
 
-def test_locked_sqlite_is_unavailable_within_its_timeout(sqlite_url: str) -> None:
-    one = Storage(sqlite_url, timeout=0.2)
+def test_locked_sqlite_is_unavailable_within_its_timeout(empty_sqlite_url: str) -> None:
+    one = Storage(empty_sqlite_url, timeout=0.2)
     upgrade_schema(one)
     other = sqlite3.connect(one.url.database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import event, select
 from sqlalchemy.engine import make_url
 
@@ -71,13 +72,18 @@ class Trouble:
     begin: Callable[[], object]
     end: Callable[[], object]
 
+    @cached_property
+    def app(self) -> Flask:
+        """One app for all requests, as in a real process."""
+        return create_app(self.services)
+
     def ask(self, event_id: str) -> Answered:
         """Post a webhook of 20 kB, which needs new pages in any database."""
         body = make_body(SNAPSHOT_PUBLISHED, event_id=f"{self.name}-{event_id}", more="x" * 20_000)
         return self._answered("POST", "/webhooks", data=body, headers=signed(body))
 
     def _answered(self, method: str, path: str, **more: Any) -> Answered:
-        client = create_app(self.services).test_client()
+        client = self.app.test_client()
         begun = time.monotonic()
         answer = client.open(path, method=method, **more)
         seconds = time.monotonic() - begun
@@ -113,6 +119,8 @@ class Trouble:
 def keep_promises(troubles: Sequence[Trouble]) -> None:
     """Run them side by side, and check each outcome."""
     with ThreadPoolExecutor() as threads:
+        for trouble in troubles:
+            assert trouble.app  # built here: Flask registers routes in one thread only
         outcomes = list(threads.map(Trouble.run, troubles))
     for trouble, outcome in zip(troubles, outcomes, strict=True):
         told = f"{trouble.name}: {outcome}"
