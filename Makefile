@@ -12,7 +12,7 @@ LOCK_FLAGS := --quiet --generate-hashes --strip-extras --no-emit-index-url \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test drill fuzz lint format lock
+.PHONY: help setup demo test quick drill fuzz lint format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,10 @@ demo: setup ## Run the service against a pretend Amplience (DEMO_ARGS=--exit: st
 test: setup ## Run all tests (TEST_DATABASE_URL: also on PostgreSQL; TEST_ARGS: for pytest)
 	@test -n "$$TEST_DATABASE_URL" || \
 		echo "PostgreSQL tests are skipped: set TEST_DATABASE_URL" >&2
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n auto $(TEST_ARGS)
+
+quick: setup ## Run the tests that need no minute: SQLite only, no stories, processes or browser
+	$(BIN)/python -m pytest -n auto -m "not (postgres or stories or processes or browser)" $(TEST_ARGS)
 
 drill: setup ## Kill, crash and break everything, count what is lost (DRILL_ARGS="--seconds 60")
 	$(BIN)/python -m tests.drill $(DRILL_ARGS)

@@ -26,6 +26,13 @@ def pytest_report_header() -> str:
     return "postgres: SKIPPED, because TEST_DATABASE_URL is not set"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs the whole service."""
+    for item in items:
+        if "stories" in item.path.parts or item.path.name.startswith("test_bulk_"):
+            item.add_marker(pytest.mark.stories)
+
+
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with our tables, to be copied: running the migrations takes longer."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("help", "setup", "demo", "test", "drill", "fuzz", "lint", "format", "lock")
+VERBS = ("help", "setup", "demo", "test", "quick", "drill", "fuzz", "lint", "format", "lock")
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -125,7 +125,7 @@ def test_test_says_aloud_that_postgresql_is_left_out(clone: Path) -> None:
     with_server = make("test", cwd=clone, TEST_DATABASE_URL="postgresql://127.0.0.1/test")
 
     warning = "PostgreSQL tests are skipped: set TEST_DATABASE_URL"
-    assert calls(without) == calls(with_server) == ["python -m pytest"]
+    assert calls(without) == calls(with_server) == ["python -m pytest -n auto"]
     assert warning in without.stderr
     assert warning not in with_server.stderr
 

@@ -152,7 +152,7 @@ def test_closing_writes_what_is_waiting_and_takes_nothing_more() -> None:
             group.accept(event(), PLANS)
         writer.open.set()
         closing.join(5)
-        assert [future.result(0).status for future in asked] == ["accepted"] * 4
+        assert [future.result(5).status for future in asked] == ["accepted"] * 4
         assert not closing.is_alive()
 
 
