@@ -51,7 +51,7 @@ def demo(*, leave: bool, port: int, sandbox_port: int) -> None:
         _sandbox(options, sandbox_port) as sandbox,
     ):
         story = Story(sandbox, click.echo)
-        url = f"http://127.0.0.1:{port or _free_port()}"
+        url = f"http://127.0.0.1:{port or free_port()}"
         database = f"sqlite:///{directory}/relay.db"
         environment = {
             **sandbox_settings(sandbox.url, options, secret),
@@ -197,7 +197,8 @@ def _wait_until_up(process: subprocess.Popen[str], url: str, log: Path) -> None:
     raise click.ClickException(f"the service did not start:\n{text[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

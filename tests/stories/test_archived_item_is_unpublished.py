@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from app.sandbox import SandboxServer
-from tests.relay import SECRET, Relay, environment, running, working
+from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish
 
 RULES = """
@@ -152,6 +153,27 @@ def test_what_the_quota_does_not_allow_waits_in_the_queue(
         assert waits["reason"] == "awaiting-quota"
         assert 30_000 < waits["run_at"] - waits["started_at"] <= 80_000
         assert unpublishes(sandbox) == 1
+
+
+def test_two_workers_keep_the_quota_together(
+    sandbox: SandboxServer, database_url: str, tmp_path: Path
+) -> None:
+    few = "12"
+    with service(
+        sandbox, database_url, tmp_path, worker=False, PUBLISH_QUOTA_PER_MINUTE=few
+    ) as relay:
+        items = [create(sandbox, f"Banner {n}", locale="nl-NL") for n in range(20)]
+        for item in items:
+            publish(sandbox, item)
+        assert sandbox.settle()
+        for item in items:
+            archive(sandbox, item)
+        assert sandbox.settle()
+        with working(relay.settings), working(relay.settings):
+            assert eventually(lambda: unpublishes(sandbox) >= 12, timeout=15)
+            time.sleep(1)
+        # The sandbox's own log: what Amplience would have counted.
+        assert unpublishes(sandbox) == 12
 
 
 def test_item_that_is_published_again_is_not_dropped(
