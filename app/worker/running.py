@@ -137,6 +137,8 @@ class Runner:
             return Failed("internal-error", message, transient=True)
 
     def _record(self, job: Job, decision: Decision, seconds: float) -> None:
+        # Before the job's place is free: the next one is claimed with this failure counted.
+        self._note_health(job, decision)
         owned = self._finish(job, decision)
         fields = {
             "attempt": job.attempt,
@@ -150,7 +152,6 @@ class Runner:
         if not owned:
             _log.warning("attempt.late", **given)
             return
-        self._note_health(job, decision)
         metrics.count_attempt(job.action, decision.outcome, seconds)
         if decision.state != "waiting":
             metrics.count_job(job.action, decision.state)

@@ -92,11 +92,11 @@ def test_interrupt_stops_the_command_and_not_the_jobs(
     sandbox: SandboxServer, environ: dict[str, str], storage: Storage
 ) -> None:
     [item] = create(sandbox)
-    sandbox.faults.add(where="management", kind="delay", path="/localizations", seconds=1, times=1)
+    sandbox.faults.add(where="management", kind="delay", path="/localizations", seconds=4, times=1)
     with running(environ) as relay:
         command = started(*LOCALIZE, *AT_ONCE, env=environ)
         assert eventually(lambda: relay.counts().jobs == {"running": 1}, 10)
-        time.sleep(0.1)  # until it watches
+        time.sleep(0.5)  # until it watches
         command.send_signal(signal.SIGINT)
         told, error = command.communicate(timeout=10)
         assert (command.returncode, "Stopped." in error) == (3, True)
