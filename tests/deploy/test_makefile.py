@@ -16,7 +16,9 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    kept.pop("TEST_DATABASE_URL", None)
+    # What the make that may run these tests was given, it hands on to us.
+    for name in ("TEST_DATABASE_URL", "TEST_ARGS", "DEMO_ARGS", "DRILL_ARGS"):
+        kept.pop(name, None)
     return subprocess.run(
         ["make", *arguments],
         cwd=cwd,
