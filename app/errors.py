@@ -36,8 +36,8 @@ class ConfigError(AppError):
         self.problems = problems
 
 
-class WebhookRejected(AppError):
-    """A webhook that is not accepted: `status` is the answer, `reason` the stable slug.
+class RefusedRequest(AppError):
+    """A request to us that is not taken: `status` is the answer, `reason` the stable slug.
 
     The slug is also the log field and the metric label, so it comes from code, never from input.
     `fields` names what is wrong inside a payload: place to messages.
@@ -56,6 +56,10 @@ class WebhookRejected(AppError):
         self.reason = reason
         self.detail = detail
         self.fields = fields
+
+
+class WebhookRejected(RefusedRequest):
+    """A webhook that is not accepted."""
 
 
 class AmplienceError(AppError):

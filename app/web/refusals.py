@@ -8,27 +8,13 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from app.errors import NoSuchRecord, VerbRefused
+from app.errors import NoSuchRecord, RefusedRequest, VerbRefused
 from app.ledger.paging import CursorInvalid
 from app.web.errors import problem
 
 
-class RequestRefused(Exception):
-    """A request of an operator that cannot be understood; `reason` is a slug, from code."""
-
-    def __init__(
-        self,
-        *,
-        status: int,
-        reason: str,
-        detail: str,
-        fields: dict[str, list[str]] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.reason = reason
-        self.detail = detail
-        self.fields = fields
+class RequestRefused(RefusedRequest):
+    """A request of an operator that cannot be understood."""
 
 
 def register(app: Flask) -> None:
