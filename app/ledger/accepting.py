@@ -15,7 +15,7 @@ from app.events import WebhookEvent, milliseconds
 from app.ledger.precedence import same_say
 from app.rules import Plan
 from app.storage import Storage
-from app.storage.tables import event_conflicts, jobs, now_ms, webhook_events
+from app.storage.tables import event_conflicts, in_state, jobs, now_ms, webhook_events
 
 JOBS_CHANNEL = "dc_relay_jobs"
 
@@ -201,7 +201,7 @@ def _supersede(
     crowded = set(
         connection.execute(
             select(jobs.c.key)
-            .where(jobs.c.key.in_({plan.key for plan, _ in newer}), jobs.c.state == "waiting")
+            .where(jobs.c.key.in_({plan.key for plan, _ in newer}), in_state(jobs, "waiting"))
             .group_by(jobs.c.key)
             .having(func.count() > 1)
         ).scalars()
@@ -217,7 +217,7 @@ def _take_place(connection: Connection, plan: Plan, identifier: int, now: int) -
         .where(
             jobs.c.key == plan.key,
             same_say(plan.rule, plan.args),
-            jobs.c.state == "waiting",
+            in_state(jobs, "waiting"),
             jobs.c.id < identifier,
             jobs.c.version <= (plan.version or now),
         )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, select, updat
 
 from app.ledger.accepting import Batch, accept
 from app.storage import Storage
-from app.storage.tables import bulk_runs, jobs, now_ms, sent_items, webhook_events
+from app.storage.tables import bulk_runs, in_state, jobs, now_ms, sent_items, webhook_events
 
 ORIGIN = "bulk"
 _ACTIVE = frozenset({"waiting", "running"})
@@ -151,7 +151,7 @@ def dead_items(storage: Storage, run: BulkRun, *, most: int = 5) -> list[DeadIte
         rows = connection.execute(
             select(jobs.c.reason, webhook_events.c.item_id)
             .join(webhook_events, _events_of(run))
-            .where(jobs.c.state == "dead")
+            .where(in_state(jobs, "dead"))
             .order_by(jobs.c.id)
         )
         for reason, item_id in rows:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from app.events import instant
 from app.ledger.pacing import Pace, admit, spend
 from app.storage import Storage
-from app.storage.tables import jobs, now_ms, webhook_events
+from app.storage.tables import in_state, jobs, now_ms, webhook_events
 
 # Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
 LEASE_MS = 10_000
@@ -76,7 +76,7 @@ def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, in
         return 0, {}
     firsts = [
         select(jobs.c.run_at)
-        .where(jobs.c.state == "waiting", jobs.c.lane == lane)
+        .where(in_state(jobs, "waiting"), jobs.c.lane == lane)
         .order_by(jobs.c.run_at)
         .limit(1)
         .scalar_subquery()
@@ -91,7 +91,7 @@ def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, in
 def waiting_lanes(storage: Storage) -> set[str]:
     """Find the lanes that have waiting jobs, also those that no rule fills any more."""
     with storage.read() as connection:
-        statement = select(jobs.c.lane).where(jobs.c.state == "waiting").distinct()
+        statement = select(jobs.c.lane).where(in_state(jobs, "waiting")).distinct()
         return set(connection.execute(statement).scalars())
 
 
@@ -167,13 +167,13 @@ def _due(lane: str, count: int, which: ColumnElement[bool]) -> Select[tuple[int]
     other = jobs.alias("other")
     ahead = exists().where(
         other.c.key == jobs.c.key,
-        other.c.state.in_(("waiting", "running")),
-        (other.c.id < jobs.c.id) | (other.c.state == "running"),
+        in_state(other, "waiting", "running"),
+        (other.c.id < jobs.c.id) | in_state(other, "running"),
     )
     return (
         select(jobs.c.id)
         .where(
-            jobs.c.state == "waiting",
+            in_state(jobs, "waiting"),
             jobs.c.lane == lane,
             jobs.c.run_at <= now_ms(),
             which,

@@ -18,7 +18,7 @@ from app.ledger.accepting import JOBS_CHANNEL, NEWEST_WINS, add_jobs
 from app.ledger.precedence import same_say
 from app.rules import Plan
 from app.storage import Storage
-from app.storage.tables import destination_states, jobs, now_ms, webhook_events
+from app.storage.tables import destination_states, in_state, jobs, now_ms, webhook_events
 
 _GIVEN_UP = ("dead", "cancelled")
 LONGEST_PAUSE_REASON = 100
@@ -120,7 +120,7 @@ def _newer_waiting(connection: Connection, job: Row[Any]) -> int | None:
         select(func.max(jobs.c.id)).where(
             jobs.c.key == job.key,
             same_say(job.rule, job.args),
-            jobs.c.state == "waiting",
+            in_state(jobs, "waiting"),
             jobs.c.id > job.id,
             jobs.c.version >= job.version,
         )
@@ -168,7 +168,7 @@ def _is_active(job: _Job | None) -> bool:
 
 def _jobs_of(connection: Connection, event: int) -> dict[tuple[str, str, str], _Job]:
     """Find the last job of each rule and target of an event; one that is active before others."""
-    active = case((jobs.c.state.in_(("waiting", "running")), 1), else_=0)
+    active = case((in_state(jobs, "waiting", "running"), 1), else_=0)
     rows = connection.execute(
         select(jobs.c.id, jobs.c.rule, jobs.c.action, jobs.c.target, jobs.c.state)
         .where(jobs.c.event == event)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.storage import Storage
 from app.storage.tables import destination_states as states
-from app.storage.tables import jobs, now_ms
+from app.storage.tables import in_state, jobs, now_ms
 
 # Failures in a row, over all processes, after which nothing more is sent for a while.
 OPEN_AFTER = 5
@@ -52,7 +52,7 @@ def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int
     limit = _limit(pace, row, now)
     if limit is not None:
         running = connection.execute(
-            select(func.count()).where(jobs.c.state == "running", jobs.c.lane == lane)
+            select(func.count()).where(in_state(jobs, "running"), jobs.c.lane == lane)
         ).scalar_one()
         count = min(count, max(0, limit - running))
     if pace.rate is not None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from app.events import instant
-from app.storage.tables import jobs
+from app.storage.tables import in_state, jobs
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def lanes(connection: Connection, now: int) -> list[Lane]:
     """Count what waits and runs in each lane, by lane; `now` in milliseconds since 1970."""
     waiting = connection.execute(
         select(jobs.c.lane, func.count(), func.min(jobs.c.id), func.min(jobs.c.run_at))
-        .where(jobs.c.state == "waiting")
+        .where(in_state(jobs, "waiting"))
         .group_by(jobs.c.lane)
     ).all()
     running = connection.execute(
         select(jobs.c.lane, func.count(), func.min(jobs.c.id))
-        .where(jobs.c.state == "running")
+        .where(in_state(jobs, "running"))
         .group_by(jobs.c.lane)
     ).all()
     queued = {row[0]: row for row in waiting}
@@ -101,7 +101,7 @@ def dead_groups(connection: Connection) -> list[DeadGroup]:
             func.max(jobs.c.id),
             func.min(jobs.c.created_at),
         )
-        .where(jobs.c.state == "dead")
+        .where(in_state(jobs, "dead"))
         .group_by(jobs.c.reason, jobs.c.action, jobs.c.target)
         .order_by(count.desc(), jobs.c.action, jobs.c.target)
     )

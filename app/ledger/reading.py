@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from app.storage import Storage
-from app.storage.tables import attempts, beats, jobs, now_ms, webhook_events
+from app.storage.tables import attempts, beats, in_state, jobs, now_ms, webhook_events
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def readiness(storage: Storage) -> Readiness:
             select(
                 now_ms(),
                 select(func.max(beats.c.beat_at)).scalar_subquery(),
-                select(func.min(jobs.c.run_at)).where(jobs.c.state == "waiting").scalar_subquery(),
+                select(func.min(jobs.c.run_at)).where(in_state(jobs, "waiting")).scalar_subquery(),
             )
         ).one()
     return Readiness(

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.ledger.claiming import Job
 from app.storage import Storage
-from app.storage.tables import jobs, now_ms
+from app.storage.tables import in_state, jobs, now_ms
 
 
 def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
@@ -21,7 +21,7 @@ def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mappi
     statement = (
         select(jobs.c.id, jobs.c.args)
         .where(
-            jobs.c.state == "waiting",
+            in_state(jobs, "waiting"),
             jobs.c.lane == job.lane,
             jobs.c.hub == job.hub,
             jobs.c.run_at <= now_ms(),

@@ -18,7 +18,7 @@ from app.events import WebhookEvent
 from app.ledger.accepting import accept
 from app.rules import Plan
 from app.storage import Storage
-from app.storage.tables import beats, destination_states, event_conflicts, jobs, now_ms
+from app.storage.tables import beats, destination_states, event_conflicts, in_state, jobs, now_ms
 
 # Alerts are no hub's.
 ALERTS_HUB = "-"
@@ -96,7 +96,7 @@ def _dead(connection: Connection, now: int) -> Iterator[Alert]:
         select(jobs.c.action, jobs.c.target, jobs.c.reason, func.count(), func.max(jobs.c.id))
         # An alert that cannot be sent must not raise another one.
         .where(
-            jobs.c.state == "dead", jobs.c.finished_at > now - _HOUR_MS, jobs.c.action != "alert"
+            in_state(jobs, "dead"), jobs.c.finished_at > now - _HOUR_MS, jobs.c.action != "alert"
         )
         .group_by(jobs.c.action, jobs.c.target, jobs.c.reason)
     )
@@ -124,7 +124,7 @@ def _waiting(connection: Connection, now: int, limit_ms: int) -> Iterator[Alert]
     """Lanes whose oldest due job waits for too long, with no exclusions."""
     lanes = connection.execute(
         select(jobs.c.lane, func.min(jobs.c.run_at))
-        .where(jobs.c.state == "waiting", jobs.c.run_at < now - limit_ms)
+        .where(in_state(jobs, "waiting"), jobs.c.run_at < now - limit_ms)
         .group_by(jobs.c.lane)
     )
     for lane, oldest in lanes:

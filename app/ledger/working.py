@@ -20,7 +20,7 @@ from app.ledger.precedence import same_say
 from app.ledger.sent import note_sent
 from app.retry import Decision
 from app.storage import Storage
-from app.storage.tables import attempts, beats, jobs, messages, now_ms
+from app.storage.tables import attempts, beats, in_state, jobs, messages, now_ms
 
 # A job that ended its process this often is not tried again.
 POISON_AFTER = 3
@@ -31,7 +31,7 @@ def _mine(job: Job) -> ColumnElement[bool]:
         (jobs.c.id == job.id)
         & (jobs.c.owner == job.owner)
         & (jobs.c.attempts == job.attempt)
-        & (jobs.c.state == "running")
+        & in_state(jobs, "running")
     )
 
 
@@ -48,7 +48,7 @@ def beat(storage: Storage, *, owner: str, host: str, pid: int, running: Sequence
             return set()
         renewed = connection.execute(
             update(jobs)
-            .where(jobs.c.id.in_(running), jobs.c.owner == owner, jobs.c.state == "running")
+            .where(jobs.c.id.in_(running), jobs.c.owner == owner, in_state(jobs, "running"))
             .values(lease_until=now_ms() + literal(LEASE_MS))
             .returning(jobs.c.id)
         )
@@ -154,7 +154,7 @@ def _newer_waiting(connection: Connection, job: Job) -> int | None:
         .where(
             jobs.c.key == job.key,
             same_say(job.rule, job.args),
-            jobs.c.state == "waiting",
+            in_state(jobs, "waiting"),
             jobs.c.id > job.id,
             jobs.c.version >= job.version,
         )
@@ -171,7 +171,7 @@ def release(storage: Storage, *, owner: str) -> int:
     with storage.write() as connection:
         held = connection.execute(
             update(jobs)
-            .where(jobs.c.owner == owner, jobs.c.state == "running")
+            .where(jobs.c.owner == owner, in_state(jobs, "running"))
             .values(state="waiting", run_at=now_ms(), owner=null(), lease_until=null())
             .returning(jobs.c.id, jobs.c.attempts, jobs.c.started_at)
         ).all()
@@ -188,7 +188,7 @@ def take_over(storage: Storage) -> dict[int, str]:
     with storage.write() as connection:
         lost = connection.execute(
             update(jobs)
-            .where(jobs.c.state == "running", jobs.c.lease_until < now_ms())
+            .where(in_state(jobs, "running"), jobs.c.lease_until < now_ms())
             .values(
                 state=case((poisoned, "dead"), else_="waiting"),
                 reason=case((poisoned, "poison"), else_="lost"),

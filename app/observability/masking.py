@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Set
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 MASKED = "***"
@@ -43,6 +44,10 @@ _SECRET_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+# Each form has a piece of this in it: most texts have none, and need no look at each form.
+_HINT = re.compile(r"[=\"'\s]|://|whsec_", re.IGNORECASE)
+
+
 class Mask:
     """Masks the given secret values, in any of the spellings that they take inside other text.
 
@@ -59,13 +64,16 @@ class Mask:
         # The longest first: a secret that begins with another one must not leave its tail behind.
         ordered = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
         self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        # The same few names stand in every log line.
+        self._name = lru_cache(maxsize=1024)(self.text)
 
     def text(self, text: str) -> str:
         """The text without known secrets and without what looks like one."""
         if self._known is not None:
             text = self._known.sub(MASKED, text)
-        for form, replacement in _SECRET_FORMS:
-            text = form.sub(replacement, text)
+        if _HINT.search(text):
+            for form, replacement in _SECRET_FORMS:
+                text = form.sub(replacement, text)
         return text
 
     def value(self, value: object) -> object:
@@ -79,7 +87,7 @@ class Mask:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(str(name)): self._item(name, item) for name, item in value.items()}
+            return {self._name(str(name)): self._item(name, item) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]
         if isinstance(value, Set):
@@ -88,9 +96,14 @@ class Mask:
 
     def _item(self, name: object, item: object) -> object:
         # `has_token=True` tells nothing, and is what one wants to read.
-        if item is None or isinstance(item, bool) or not _SECRET_NAME.search(str(name)):
+        if item is None or isinstance(item, bool) or not _names_a_secret(str(name)):
             return self.value(item)
         return MASKED
+
+
+@lru_cache(maxsize=1024)
+def _names_a_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _spellings(secret: str) -> set[str]:

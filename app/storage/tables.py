@@ -11,7 +11,9 @@ from sqlalchemy import JSON as _JSON
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -122,6 +125,20 @@ jobs = Table(
     Index("jobs_event", "event"),
     Index("jobs_finished", "finished_at"),
 )
+
+
+def in_state(table: FromClause, *states: str) -> ColumnElement[bool]:
+    """The condition that a job is in one of these states, as both databases' planners want it.
+
+    The states stand in the statement itself: with a parameter in their place SQLite prepares the
+    statement again at each use, and PostgreSQL's generic plans cannot tell that an index which
+    holds, say, the waiting jobs only has all that is asked for.
+    """
+    named: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
+    column: ColumnElement[str] = table.c.state
+    return column == named[0] if len(named) == 1 else column.in_(named)
+
+
 _WAITING = text("state = 'waiting'")
 _RUNNING = text("state = 'running'")
 _ACTIVE = text("state IN ('waiting', 'running')")

@@ -1,0 +1,247 @@
+"""Sends signed webhooks over plain sockets, because a client library would be what is measured.
+
+Closed loop: so many connections, each sends its next request when its answer is there. Open loop:
+requests are due at planned times, whatever the answers do, and a latency counts from the planned
+time: a server that stands still is charged for every request that had to wait
+(https://www.scylladb.com/2021/04/22/on-coordinated-omission/).
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import hmac
+import json
+import selectors
+import socket
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+CONNECTIONS = 64
+# Who has no answer after this long is counted as one without an answer.
+PATIENCE = 15.0
+
+
+@dataclass
+class Load:
+    """What came of a load: answers by status (0: none), seconds, and each latency in seconds."""
+
+    seconds: float = 0.0
+    answers: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+    @property
+    def taken_per_second(self) -> float:
+        return self.answers[202] / self.seconds
+
+    @property
+    def refused(self) -> int:
+        return self.answers.total() - self.answers[202]
+
+    def at(self, share: float) -> float:
+        """The latency in milliseconds that this share of the requests did not exceed."""
+        return percentile(self.latencies, share) * 1000
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that a share (0 to 1) of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+class Webhooks:
+    """An endless line of different signed `snapshot.published` webhooks, as HTTP requests.
+
+    Each has an id, a snapshot and an item of its own; `size` is the length of the body in bytes.
+    The varying part comes last, so that only it is signed anew.
+    """
+
+    def __init__(self, *, secret: str, size: int, items: int | None = None) -> None:
+        self._run = uuid.uuid4().hex[:12]
+        self._items = items
+        self._number = 0
+        tail = self._tail(0)
+        filler = "x" * max(0, size - len(tail) - 120)
+        self._head = (
+            '{"name":"dynamic-content.snapshot.published","resource":"","payload":'
+            f'{{"comment":"Publish Manifest","meta":[],"note":"{filler}",'
+        ).encode()
+        self._signed_head = hmac.new(secret.encode(), self._head, sha256)
+        self._size = len(self._head) + len(tail)
+
+    def _tail(self, number: int) -> bytes:
+        item = number if self._items is None else number % self._items
+        return (
+            f'"id":"snapshot-{self._run}-{number:08}","createdDate":"2026-11-28T11:00:00.000Z",'
+            f'"locale":null,"rootContentItem":{{"id":"item-{self._run}-{item:08}","label":'
+            '"Autumn banner","contentTypeUri":"https://schemas.example.com/banner.json"}},'
+            f'"sequenceId":{number},"requestId":"{self._run}","id":"event-{self._run}-{number:08}"}}'
+        ).encode()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        tail = self._tail(self._number)
+        self._number += 1
+        signature = self._signed_head.copy()
+        signature.update(tail)
+        header = (
+            b"POST /webhooks HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n"
+            b"X-Amplience-Webhook-Signature: %b\r\nContent-Length: %d\r\n\r\n"
+        ) % (base64.b64encode(signature.digest()), len(self._head) + len(tail))
+        return header + self._head + tail
+
+
+class _Line:
+    """One connection: at most one request is under way on it."""
+
+    def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
+        self._port = port
+        self._selector = selector
+        self.since = 0.0
+        self._unsent = memoryview(b"")
+        self._answer = b""
+        self._open()
+
+    def _open(self) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", self._port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.settimeout(0)
+        self._selector.register(self.socket, selectors.EVENT_READ, self)
+
+    def close(self) -> None:
+        self._selector.unregister(self.socket)
+        self.socket.close()
+
+    def send(self, request: bytes, since: float) -> None:
+        self.since = since
+        self._answer = b""
+        self._unsent = memoryview(request)
+        self.push()
+
+    def push(self) -> None:
+        try:
+            sent = self.socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        self._unsent = self._unsent[sent:]
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
+        if self._selector.get_key(self.socket).events != wanted:
+            self._selector.modify(self.socket, wanted, self)
+
+    def pull(self) -> int | None:
+        """The status when the answer is whole; 0 when the connection broke (it is made again)."""
+        try:
+            piece = self.socket.recv(65536)
+        except ConnectionError:
+            piece = b""
+        self._answer += piece
+        head, found, body = self._answer.partition(b"\r\n\r\n")
+        if found and len(body) >= _length(head):
+            return int(head[9:12])
+        if not piece:
+            self.close()
+            self._open()
+            return 0
+        return None
+
+
+def _length(head: bytes) -> int:
+    return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+
+
+def closed_loop(
+    port: int, requests: Iterator[bytes], *, seconds: float, connections: int = CONNECTIONS
+) -> Load:
+    """Keep every connection busy for so long."""
+    end = time.monotonic() + seconds
+
+    def next_one(now: float) -> tuple[bytes, float] | None:
+        return (next(requests), now) if now < end else None
+
+    return _run(port, connections, next_one, end)
+
+
+def counted(
+    port: int, requests: Iterator[bytes], *, count: int, connections: int = CONNECTIONS
+) -> Load:
+    """Send so many as fast as they are taken."""
+    left = iter(range(count))
+
+    def next_one(now: float) -> tuple[bytes, float] | None:
+        return None if next(left, None) is None else (next(requests), now)
+
+    return _run(port, connections, next_one, time.monotonic() + 600)
+
+
+def open_loop(
+    port: int,
+    requests: Iterator[bytes],
+    *,
+    rate: float,
+    seconds: float,
+    connections: int = CONNECTIONS,
+) -> Load:
+    """Send `rate` requests a second at planned times, for so long."""
+    start = time.monotonic() + 0.05
+    planned = (start + number / rate for number in range(round(rate * seconds)))
+    due: deque[float] = deque(planned)
+
+    def next_one(now: float) -> tuple[bytes, float] | None:
+        return (next(requests), due.popleft()) if due and due[0] <= now else None
+
+    return _run(port, connections, next_one, start + seconds, due)
+
+
+def _run(
+    port: int,
+    connections: int,
+    next_one: Callable[[float], tuple[bytes, float] | None],
+    end: float,
+    due: deque[float] | None = None,
+) -> Load:
+    load = Load()
+    collecting = gc.isenabled()
+    gc.disable()
+    with selectors.DefaultSelector() as selector:
+        lines = [_Line(port, selector) for _ in range(connections)]
+        idle = deque(lines)
+        started = time.monotonic()
+        while True:
+            now = time.monotonic()
+            while idle and (request := next_one(now)):
+                idle.popleft().send(*request)
+            waiting = len(lines) - len(idle)
+            if not waiting and not due:
+                break
+            if now > end + PATIENCE:
+                load.answers[0] += waiting
+                break
+            pause = max(0.0, due[0] - now) if due and idle else 0.5
+            for key, events in selector.select(pause):
+                _step(key.data, events, load, idle)
+        load.seconds = time.monotonic() - started
+        for line in lines:
+            line.close()
+    if collecting:
+        gc.enable()
+    return load
+
+
+def _step(line: _Line, events: int, load: Load, idle: deque[_Line]) -> None:
+    if events & selectors.EVENT_WRITE:
+        line.push()
+    if events & selectors.EVENT_READ and (status := line.pull()) is not None:
+        load.answers[status] += 1
+        load.latencies.append(time.monotonic() - line.since)
+        idle.append(line)
+
+
+def event_of(request: bytes) -> str:
+    """The id of the event in a request."""
+    return str(json.loads(request.partition(b"\r\n\r\n")[2])["id"])
