@@ -16,15 +16,8 @@ from app.ledger.mending import replay_event
 from app.ledger.mending_many import replay_where
 from app.ledger.paging import LONGEST_PAGE
 from app.ledger.planning import planner
-from app.ledger.searching import (
-    EventStory,
-    JobStory,
-    count_events,
-    find_event,
-    list_events,
-    read_event,
-    show_event,
-)
+from app.ledger.records import EventStory, JobStory
+from app.ledger.searching import count_events, find_event, list_events, read_event, show_event
 from app.web.api import schemas
 
 _Command = TypeVar("_Command", bound=Callable[..., object])

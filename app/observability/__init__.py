@@ -7,8 +7,6 @@ handed in at start.
 from app.observability.logs import configure_logging, log_context
 from app.observability.masking import Mask
 from app.observability.metrics import (
-    count_attempt,
-    count_job,
     count_webhook,
     refused_signatures,
 )
@@ -18,8 +16,6 @@ __all__ = [
     "Mask",
     "configure_logging",
     "configure_sentry",
-    "count_attempt",
-    "count_job",
     "count_webhook",
     "log_context",
     "refused_signatures",

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app.ledger.numbers import DestinationRow
-from app.ledger.searching import AttemptRow, JobRow, JobStory
+from app.ledger.records import AttemptRow, JobRow, JobStory
 from app.web.dashboard.wording import OUTCOMES, duration, relative
 
 # Shown by themselves; the rest of an attempt's detail follows as it is.

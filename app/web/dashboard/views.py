@@ -21,15 +21,8 @@ from app.ledger.numbers import (
 from app.ledger.overview import Hour, last_day
 from app.ledger.planning import reread
 from app.ledger.queues import DeadGroup
-from app.ledger.searching import (
-    EventRow,
-    EventStory,
-    JobRow,
-    StoredEvent,
-    list_events,
-    list_jobs,
-    show_event,
-)
+from app.ledger.records import EventRow, EventStory, JobRow, StoredEvent
+from app.ledger.searching import list_events, list_jobs, show_event
 from app.rules import Explanation, explain
 from app.storage import Storage
 from app.web.dashboard.chart import Chart, Point, draw
