@@ -8,7 +8,7 @@ from app.observability.logs import configure_logging, log_context
 from app.observability.masking import Mask
 from app.observability.metrics import (
     count_webhook,
-    refused_signatures,
+    webhooks_by_outcome,
 )
 from app.observability.sentry import configure_sentry, report
 
@@ -18,6 +18,6 @@ __all__ = [
     "configure_sentry",
     "count_webhook",
     "log_context",
-    "refused_signatures",
     "report",
+    "webhooks_by_outcome",
 ]
