@@ -84,6 +84,21 @@ def held_until(storage: Storage, paces: Mapping[str, Pace]) -> dict[str, int]:
     }
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a destination fares: its breaker (`closed`, `open`, `half-open`), and its pause."""
+
+    breaker: str = "closed"
+    paused: bool = False
+
+
+def standings(storage: Storage) -> dict[str, Standing]:
+    """Read how destinations fare, by name; one that never failed nor was paused is not there."""
+    with storage.read() as connection:
+        rows = connection.execute(select(states.c.name, states.c.breaker, states.c.paused_at)).all()
+    return {row.name: Standing(row.breaker, row.paused_at is not None) for row in rows}
+
+
 def _held_until(pace: Pace, row: Row[Any]) -> int:
     if row.paused_at is not None:
         return 1 << 60
