@@ -49,8 +49,8 @@ REASONS: Mapping[str, Advice] = {
     ),
     "locales-not-allowed": Advice(
         "none of the wanted locales is allowed for the item's repository",
-        "add them to the hub or the localization group, or change the rule; compare "
-        "upper and lower case",
+        "add them to the hub or the localization group, or change the rule; compare upper"
+        " and lower case",
     ),
     "awaiting-variants": Advice(
         "requested; Amplience is making them",
@@ -66,14 +66,15 @@ REASONS: Mapping[str, Advice] = {
         "nothing",
     ),
     "item-not-found": Advice(
-        "404 for two minutes: deleted, or the credentials belong to another hub",
+        "Amplience has not known the item for two minutes: it is deleted, or the "
+        "credentials belong to another hub",
         "check the hub's credentials, or cancel",
     ),
     "unconfirmed": Advice(
-        "requested, but not all variants have shown in 15 minutes, or the item still "
-        "shows as published",
-        "look in Amplience: a schema that makes delivery keys mandatory makes "
-        "localizing fail. Mend that, then retry",
+        "it was requested, but not all variants have shown in 15 minutes, or the item "
+        "still shows as published",
+        "look in Amplience: a schema that makes delivery keys mandatory makes localizing "
+        "fail. Mend that, then retry",
     ),
     "not-archived": Advice(
         "unpublish: the item is not archived, or was brought back meanwhile",
@@ -97,7 +98,7 @@ REASONS: Mapping[str, Advice] = {
     ),
     "version-conflict": Advice(
         "somebody kept saving the item, or the request was refused",
-        "retry later",
+        "retry it later",
     ),
     "differs-from-snapshot": Advice(
         "pulled, and not proven to be what was published; see verification.md",
@@ -136,12 +137,13 @@ REASONS: Mapping[str, Advice] = {
         "nothing",
     ),
     "content-not-found": Advice(
-        "not there for 15 minutes: unpublished meanwhile, or the hub's name is another hub's",
+        "the content has not been there for 15 minutes: it was unpublished meanwhile, or "
+        "the hub's name is another hub's",
         "check AMPLIENCE_HUB_NAME, or cancel",
     ),
     "unknown-hub": Advice(
-        "the hub is no longer configured, or has no credentials (localize, unpublish) "
-        "or no delivery (forward)",
+        "the hub is no longer configured, or has no credentials (localize, unpublish) or "
+        "no delivery (forward)",
         "configure it, restart, retry",
     ),
     "unknown-destination": Advice(
@@ -153,18 +155,18 @@ REASONS: Mapping[str, Advice] = {
         "run that version, or cancel",
     ),
     "destination-unavailable": Advice(
-        "no answer, or 408, 425, 429, 5xx; the message has the status",
-        "mend the destination; retry what is dead",
+        "it gave no answer, or 408, 425, 429 or 5xx; the message has the status",
+        "see whether it is up; then retry what is dead",
     ),
     "destination-refused": Advice(
-        "any other status (a 410 pauses the destination, and its jobs wait), or a "
-        "private address, or a secret that cannot be used",
-        "read the message and the attempt's detail, which has the beginning of the "
-        "answer; mend, retry",
+        "it answered with a status that means no (after a 410 it is paused, and its jobs "
+        "wait), or its address is private, or a secret cannot be used",
+        "read the beginning of its answer, which the attempt keeps in its detail; mend "
+        "the cause, then retry",
     ),
     "template-undefined": Advice(
-        "a template of the destination asks for a value that this item does not have, "
-        "or that is null; nothing was sent",
+        "a template of the destination asks for a value that this item does not have, or "
+        "that is null; nothing was sent",
         "the message names the setting: give the value a default, restart, retry",
     ),
     "template-invalid": Advice(
@@ -172,11 +174,11 @@ REASONS: Mapping[str, Advice] = {
         "the message names the setting: correct it, restart, retry",
     ),
     "amplience-unavailable": Advice(
-        "no answer, or a 5xx",
-        "wait; retry what is dead",
+        "Amplience gave no answer, or a 5xx",
+        "wait; then retry what is dead",
     ),
     "amplience-rate-limited": Advice(
-        "429; its Retry-After is obeyed",
+        "Amplience answered 429; its Retry-After is obeyed",
         "wait; look who else uses the account",
     ),
     "amplience-unauthorized": Advice(
@@ -189,7 +191,7 @@ REASONS: Mapping[str, Advice] = {
     ),
     "amplience-version-conflict": Advice(
         "the item was saved between reading and writing, time and again",
-        "retry",
+        "retry it",
     ),
     "amplience-refused": Advice(
         "Amplience understood and will not do it",
@@ -256,8 +258,8 @@ ALERTS: Mapping[str, Advice] = {
         "start one; nothing is lost, everything waits",
     ),
     "signatures-refused": Advice(
-        "20 signatures were refused within 10 minutes, or 3 were wrong within an hour "
-        "in which none was right",
+        "20 signatures were refused within 10 minutes, or 3 were wrong within an hour in "
+        "which none was right",
         "compare WEBHOOK_SECRET with the webhook's secret in Amplience; if they are "
         "equal, somebody guesses, or something in front changes the body",
     ),

@@ -15,7 +15,7 @@ from tests.browser.scene import EVIL, published
 
 GROUP = "/dead/group?reason=destination-refused&action=forward&target=shop"
 EVENTS = ("/events/{Spring banner}", "/events/{Summer sale}")
-PAGES = ("/", "/events", *EVENTS, "/dead", GROUP, "/destinations")
+PAGES = ("/", "/events", *EVENTS, "/dead", GROUP, "/destinations", "/api/v1/docs")
 
 # Every text that is seen, with its colour and the first background under it that is not clear.
 _CONTRAST = """
@@ -167,7 +167,9 @@ def test_destination_is_paused_and_resumed_by_hand(screen: Screen) -> None:
     screen.browser.find_element(By.NAME, "reason").send_keys("a new index", Keys.ENTER)
     assert "search is paused" in screen.said()
     assert "a new index" in screen.said()
-    screen.browser.find_element(By.XPATH, "//h2[contains(., 'search')]/..//button").click()
+    screen.browser.find_element(
+        By.XPATH, "//h2[contains(., 'search')]/..//button[contains(., 'Resume')]"
+    ).click()
     assert "search is sent its queue again" in screen.said()
 
 
@@ -187,7 +189,7 @@ def _shoot(screen: Screen) -> None:
         return
     folder = Path(SCREENSHOTS)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, path in enumerate(PAGES):
+    for number, path in enumerate((*PAGES, "/login", "/events?label=nothing-like-it")):
         for preferred, pixels in (("light", 1200), ("dark", 1200), ("light", 360)):
             scheme(screen.browser, preferred)
             width(screen.browser, pixels)
