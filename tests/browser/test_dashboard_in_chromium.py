@@ -156,7 +156,7 @@ def test_page_works_without_scripts(screen: Screen) -> None:
     try:
         screen.open("/events")
         screen.browser.find_element(By.ID, "label").send_keys("shop h", Keys.ENTER)
-        screen.browser.find_element(By.LINK_TEXT, "Shop hero").click()
+        screen.click("Shop hero")
         assert "Given up. Mend the cause" in screen.said()
     finally:
         screen.browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
