@@ -25,6 +25,14 @@ class Advice:
         return self.todo == _NOTHING
 
 
+def why_paused(reason: str | None) -> str:
+    """Why a destination is paused: what a person wrote, or what a slug of ours stands for."""
+    return _PAUSES.get(reason or "", reason or "nobody said why")
+
+
+_PAUSES = {"gone": "it answered 410, so it wants nothing more", "by-hand": "by hand"}
+
+
 def of_reason(slug: str | None) -> Advice | None:
     """Explain the reason of a job or an attempt; None for one that is not ours."""
     return None if slug is None else REASONS.get(slug)
@@ -202,7 +210,7 @@ REASONS: Mapping[str, Advice] = {
         "mend the database",
     ),
     "replayed": Advice(
-        "a person replayed its event, and superseded_by does it again",
+        "a person replayed its event, and another job does it again",
         "nothing",
     ),
     "newer-event": Advice(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from app.advice import why_paused
 from app.bootstrap import send_test
 from app.cli.opening import opened
 from app.cli.paging import as_json_option
@@ -62,7 +63,7 @@ def _state(row: DestinationRow) -> str:
     if not row.configured:
         words.append("not configured")
     if row.paused_at:
-        words.append(f"paused ({row.paused_reason})")
+        words.append(f"paused ({why_paused(row.paused_reason)})")
     if row.breaker != "closed":
         words.append(f"breaker {row.breaker}")
     return ", ".join(words) or "flowing"

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from app.advice import ALERTS, of_reason
+from app.advice import ALERTS, of_reason, why_paused
 from app.events import WebhookEvent
 from app.ledger.accepting import accept
 from app.rules import Plan
@@ -23,6 +23,7 @@ from app.storage.tables import beats, destination_states, event_conflicts, jobs,
 
 # Alerts are no hub's.
 ALERTS_HUB = "-"
+ALERT_ORIGIN = "alert"
 _HOUR_MS = 3_600_000
 # A worker beats every 2.5 s; readiness uses the same bound.
 SILENT_MS = 15_000
@@ -93,7 +94,7 @@ def raise_alert(storage: Storage, alert: Alert, *, to: Sequence[str]) -> bool:
         payload={"subject": alert.subject},
         body=body,
         label=alert.subject,
-        origin="alert",
+        origin=ALERT_ORIGIN,
     )
     [answer] = accept(storage, [(event, [_plan(alert, name) for name in to])])
     return getattr(answer, "status", None) in ("accepted", "ignored")
@@ -136,7 +137,7 @@ def _dead(connection: Connection, now: int) -> Iterator[Alert]:
 def _destinations(connection: Connection) -> Iterator[Alert]:
     for row in connection.execute(select(destination_states)):
         if row.paused_at is not None:
-            text = f"{row.name} is paused ({row.paused_reason}): it is sent nothing."
+            text = f"{row.name} is paused ({why_paused(row.paused_reason)}): it is sent nothing."
             facts = {"reason": row.paused_reason}
             yield Alert("destination-paused", row.name, str(row.paused_at), text, facts)
         if row.breaker != "closed" and row.opened_at is not None:
@@ -158,7 +159,7 @@ def _waiting(connection: Connection, now: int, limit_ms: int) -> Iterator[Alert]
     for lane, oldest in lanes:
         seconds = round((now - oldest) / 1000)
         place = lane.replace(":", " for ")
-        text = f"Jobs of {place} could have run for {seconds} s, and did not."
+        text = f"Jobs of {place} could have run for {_span(seconds)}, and did not."
         # Told once more for each hour that it is late.
         once = f"{oldest // _HOUR_MS}:{(now - oldest) // _HOUR_MS}"
         yield Alert("oldest-waiting", lane, once, text, {"seconds": seconds})
@@ -178,7 +179,7 @@ def _silence(connection: Connection, now: int) -> Iterator[Alert]:
     newest = connection.execute(select(func.max(beats.c.beat_at))).scalar()
     if newest is not None and now - newest > SILENT_MS:
         seconds = round((now - newest) / 1000)
-        text = f"No worker has given a sign of life for {seconds} s, so nothing is done."
+        text = f"No worker has given a sign of life for {_span(seconds)}, so nothing is done."
         yield Alert("no-live-worker", "all workers", str(newest), text, {"seconds": seconds})
     elif newest is None and _waits_for_a_worker(connection, now):
         text = "Jobs wait, and no worker was ever started."
@@ -189,6 +190,12 @@ def _waits_for_a_worker(connection: Connection, now: int) -> bool:
     oldest = select(func.min(jobs.c.run_at)).where(jobs.c.state == "waiting")
     due = connection.execute(oldest).scalar()
     return due is not None and now - due > SILENT_MS
+
+
+def _span(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 def _jobs(count: int) -> str:

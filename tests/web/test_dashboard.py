@@ -10,12 +10,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from app.advice import REASONS
+from app.advice import ALERTS, REASONS
 from app.bootstrap import WebLedger
 from app.config import Settings
 from app.ledger import beat
 from app.ledger.filters import JobFilter
-from app.ledger.searching import list_jobs, show_job
+from app.ledger.searching import find_event, list_jobs, show_job
+from app.ledger.watching import Alert, raise_alert
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import destination_states, jobs, now_ms
 from app.web import GUARDS, create_app
@@ -344,6 +345,23 @@ def test_event_tells_its_whole_story(desk: Desk) -> None:
         "&#34;rootContentItem&#34;",
     ):
         assert told in said, told
+
+
+def test_event_says_in_short_how_each_job_stands(desk: Desk) -> None:
+    page = desk.page(f"/events/{desk.scene.events['Summer sale']}")
+    job = desk.scene.jobs["Summer sale", "shop"]
+    assert f'href="#job-{job}">shop: dead</a>' in page
+    assert "search: succeeded" in page
+
+
+def test_alert_is_a_page_that_says_what_to_do(storage: Storage) -> None:
+    desk = opened(storage)
+    raise_alert(storage, Alert("id-conflict", "main e", "1", "Event e came again."), to=["shop"])
+    page = desk.page(f"/events/{find_event(storage, 'alert:id-conflict:main e:1')}")
+    said = text_of(page)
+    assert f"Event e came again. What to do: {ALERTS['id-conflict'].todo}." in said
+    assert "No rule was asked: this is no webhook." in said
+    assert "/replay" not in page
 
 
 def test_event_says_what_comes_next(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from app import __version__
+from app.advice import why_paused
 from app.errors import NoSuchRecord, StorageUnavailable, VerbRefused
 from app.ledger.paging import CursorInvalid
 from app.web.auth import AdminGate
@@ -65,6 +66,7 @@ def _shared() -> dict[str, object]:
         "plural": wording.plural,
         "event_word": wording.event_word,
         "sentence": wording.sentence,
+        "why_paused": why_paused,
     }
 
 

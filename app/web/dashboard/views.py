@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from app.advice import Advice, of_reason
 from app.config import Destination, Settings
@@ -26,6 +27,7 @@ from app.ledger.planning import reread
 from app.ledger.queues import DeadGroup
 from app.ledger.records import EventRow, EventStory, JobRow, StoredEvent
 from app.ledger.searching import list_events, list_jobs, show_event
+from app.ledger.watching import ALERT_ORIGIN
 from app.rules import Explanation, explain
 from app.storage import Storage
 from app.web.dashboard.chart import Chart, Point, draw
@@ -77,6 +79,14 @@ class EventPage:
     unreadable: str | None
     body: str | None
     body_cut: bool
+
+    @property
+    def alert(self) -> dict[str, Any] | None:
+        """What an alert says; None for every other event."""
+        if self.story.event.origin != ALERT_ORIGIN:
+            return None
+        told = json.loads(self.story.body)
+        return told if told.get("text") else None
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def event_word(name: str) -> str:
-    """An event's name without what all of Amplience's names begin with."""
-    return name.removeprefix("dynamic-content.")
+    """An event's name without what all of Amplience's names, or of ours, begin with."""
+    return name.removeprefix("dynamic-content.").removeprefix("dc-relay.")
 
 
 def sentence(text: str) -> str:
