@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from app.actions import Action
+from app.actions import Action, Sending, ToDestination
 from app.actions.alert import SendAlert
 from app.actions.dropping import Drop, ForwardOrDrop
 from app.actions.forward import Forward, ForwardTiming, HubContent
@@ -38,11 +38,17 @@ from app.destinations.trial import Trial, try_destination
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
 from app.ledger import Accepted, GroupCommit, Job, Pace, Readiness, accept, prune, readiness
-from app.ledger.watching import Alert, look, raise_alert
-from app.observability import refused_signatures, report
+from app.observability import webhooks_by_outcome
 from app.rules import Plan
 from app.storage import Storage
 from app.worker import Chore, Runner, Worker, WorkerOptions
+from app.worker.alerting import (
+    SignatureWatch,
+    alert_paces,
+    send_alerts_alone,
+    tell,
+    watch,
+)
 
 # A sender that gets no answer tries again, and how long it waits is not documented: so soon.
 _DOOR_TIMEOUT = 1.5
@@ -50,12 +56,6 @@ _DOOR_TIMEOUT = 1.5
 # threads. With a web process's five, one of each fits the smallest hosted PostgreSQL (20).
 _WORKER_CONNECTIONS = 10
 WATCH_EVERY = 30.0
-# Of somebody who guesses, or of a secret that was changed on one side only.
-_MANY_REFUSED = 20
-# A dead job and a destination's breaker are reported by the worker that sees them.
-_NOT_REPORTED_YET = frozenset(
-    {"oldest-waiting", "id-conflict", "no-live-worker", "signatures-refused"}
-)
 
 _log = structlog.get_logger(__name__)
 
@@ -170,26 +170,18 @@ def _actions(
             )
     sender = DestinationClient()
     opened.callback(sender.close)
-    destinations = {place.name: place for place in settings.destinations}
+    forward = ForwardOrDrop(
+        forward=Forward(hubs=content, sender=sender, clock=time.time, timing=forward_timing),
+        drop=Drop(clients=management, sender=sender, clock=time.time),
+    )
     return {
         "localize": Localize(
             clients=management,
             hub_ids={hub.key: hub.id for hub in settings.hubs},
             clock=time.time,
         ),
-        "forward": ForwardOrDrop(
-            forward=Forward(
-                hubs=content,
-                destinations=destinations,
-                sender=sender,
-                clock=time.time,
-                timing=forward_timing,
-            ),
-            drop=Drop(
-                clients=management, destinations=destinations, sender=sender, clock=time.time
-            ),
-        ),
-        "alert": SendAlert(destinations=destinations, sender=sender, clock=time.time),
+        "forward": _to_destination(settings, forward),
+        "alert": _to_destination(settings, SendAlert(sender=sender, clock=time.time)),
         "unpublish": Unpublish(
             clients=management,
             per_minute=settings.publish_quota_per_minute,
@@ -211,10 +203,11 @@ def _schedules(settings: Settings) -> Callable[[Job], RetrySchedule]:
 
 
 def _paces(settings: Settings) -> dict[str, Pace]:
-    return {
+    content = {
         f"forward:{place.name}": Pace(place.name, place.rate, place.concurrency)
         for place in settings.destinations
     }
+    return content | alert_paces(settings)
 
 
 def _chores(settings: Settings, storage: Storage) -> list[Chore]:
@@ -229,6 +222,10 @@ def _chores(settings: Settings, storage: Storage) -> list[Chore]:
         Chore("prune", every=600, run=prune_all),
         Chore("watch", every=WATCH_EVERY, run=lambda: watch(settings, storage)),
     ]
+
+
+def _to_destination(settings: Settings, sending: Sending) -> Action:
+    return ToDestination({place.name: place for place in settings.destinations}, sending)
 
 
 def _looking_for_missed(settings: Settings, storage: Storage) -> Iterator[Chore]:
@@ -259,46 +256,38 @@ def watch_from_the_web(services: WebServices) -> threading.Thread:
 
     It also sees what never reaches the ledger: webhooks whose signature is refused.
     """
+    signatures = SignatureWatch()
+    signatures.judge(webhooks_by_outcome(), now=time.time())
 
     def repeat() -> None:
-        seen = refused_signatures()
         while True:
             time.sleep(WATCH_EVERY)
             try:
-                watch(services.settings, services.storage)
-                refused, seen = refused_signatures() - seen, refused_signatures()
-                if refused >= _MANY_REFUSED:
-                    facts = {"refused": refused, "seconds": round(WATCH_EVERY)}
-                    hour = str(int(time.time() // 3600))
-                    alert = Alert("signatures-refused", "webhooks", once=hour, facts=facts)
-                    tell(services.settings, services.storage, alert)
+                look_from_the_web(services.settings, services.storage, signatures)
             except StorageUnavailable as error:
                 _log.warning("watch.storage-unavailable", detail=str(error))
+            except Exception:  # noqa: BLE001 - who watches others must not end at its own fault
+                _log.exception("watch.failed")
 
     thread = threading.Thread(target=repeat, name="watch", daemon=True)
     thread.start()
     return thread
 
 
-def watch(settings: Settings, storage: Storage) -> None:
-    """Look for what an operator should know, and tell it once over all processes."""
-    limit = round(settings.alerts.oldest_waiting * 1000)
-    for alert in look(storage, oldest_waiting_ms=limit):
+def look_from_the_web(settings: Settings, storage: Storage, signatures: SignatureWatch) -> None:
+    """Look once; where no worker lives, send what is to be told as well."""
+    watch(settings, storage)
+    if alert := signatures.judge(webhooks_by_outcome(), now=time.time()):
         tell(settings, storage, alert)
-
-
-def tell(settings: Settings, storage: Storage, alert: Alert) -> None:
-    """Raise one alert; Sentry is told as well, unless what happened was reported there already."""
-    if not raise_alert(storage, alert, to=settings.alerts.to):
-        return
-    _log.warning("alert.raised", slug=alert.slug, subject=alert.subject)
-    if alert.slug in _NOT_REPORTED_YET:
-        report(f"alert: {alert.slug}", subject=alert.subject, **alert.facts)
+    with closing(DestinationClient()) as sender:
+        action = _to_destination(settings, SendAlert(sender=sender, clock=time.time))
+        runner = Runner(storage=storage, actions={"alert": action}, schedule=_schedules(settings))
+        send_alerts_alone(storage, runner, alert_paces(settings))
 
 
 def _lanes(settings: Settings) -> set[str]:
     """Name the lanes that may have jobs: those of the rules, and those that commands can fill."""
-    lanes = {f"forward:{place.name}" for place in settings.destinations}
+    lanes = {f"forward:{place.name}" for place in settings.destinations} | {*alert_paces(settings)}
     for hub in settings.hubs:
         if hub.credentials:
             lanes |= {f"localize:{hub.key}", f"unpublish:{hub.key}"}

@@ -5,6 +5,6 @@ nothing. It reaches Amplience and destinations through the clients that it is ha
 know how jobs are handed out, timed or retried.
 """
 
-from app.actions.attempt import Action, Attempt
+from app.actions.attempt import Action, Attempt, Sending, ToDestination
 
-__all__ = ["Action", "Attempt"]
+__all__ = ["Action", "Attempt", "Sending", "ToDestination"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.config import Destination
 from app.ledger import Job, hold, keep_message, kept_message, newer_was_sent
 from app.ledger.upcoming import due_next
 from app.retry import Failed, Outcome
@@ -44,15 +45,34 @@ class Attempt:
         keep_message(self.storage, self.job, body=body, content_type=content_type)
 
 
-def unknown_destination(job: Job) -> Failed:
-    """Say that the job's destination is no longer configured; the job waits for a person."""
-    text = f"no destination is called {job.target!r}; add it and retry, or cancel the job"
-    return Failed("unknown-destination", text, transient=False)
-
-
 class Action(Protocol):
     """What a job runs. Known failures leave as `AppError`; the worker turns them into outcomes."""
 
     def run(self, attempt: Attempt) -> Outcome:
         """Do the job's work, or what is left of it."""
         ...
+
+
+class Sending(Protocol):
+    """What a job runs that is for a destination."""
+
+    def run(self, attempt: Attempt, destination: Destination) -> Outcome:
+        """Do the job's work, or what is left of it."""
+        ...
+
+
+class ToDestination:
+    """The action of jobs whose target is a destination; `destinations` by name."""
+
+    def __init__(self, destinations: Mapping[str, Destination], sending: Sending) -> None:
+        self._destinations = destinations
+        self._sending = sending
+
+    def run(self, attempt: Attempt) -> Outcome:
+        """Run it with its destination; where that is configured no more, it waits for a person."""
+        name = attempt.job.target
+        destination = self._destinations.get(name)
+        if destination is None:
+            text = f"no destination is called {name!r}; add it and retry, or cancel the job"
+            return Failed("unknown-destination", text, transient=False)
+        return self._sending.run(attempt, destination)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from app.actions.attempt import Action, Attempt, unknown_destination
+from app.actions.attempt import Attempt, Sending
 from app.actions.forward import Sender, webhook_id
 from app.amplience.publishing import PUBLISHED
 from app.config import Destination
@@ -31,14 +31,14 @@ class ReadingClient(Protocol):
 class ForwardOrDrop:
     """The action `forward`: what is published is sent by `forward`, what is gone by `drop`."""
 
-    def __init__(self, *, forward: Action, drop: Action) -> None:
+    def __init__(self, *, forward: Sending, drop: Sending) -> None:
         self._forward = forward
         self._drop = drop
 
-    def run(self, attempt: Attempt) -> Outcome:
+    def run(self, attempt: Attempt, destination: Destination) -> Outcome:
         """Run the one that the job is for."""
         is_gone = attempt.job.args.get("kind") == DELETED
-        return (self._drop if is_gone else self._forward).run(attempt)
+        return (self._drop if is_gone else self._forward).run(attempt, destination)
 
 
 class Drop:
@@ -48,21 +48,16 @@ class Drop:
         self,
         *,
         clients: Mapping[str, ReadingClient],
-        destinations: Mapping[str, Destination],
         sender: Sender,
         clock: Callable[[], float],
     ) -> None:
         self._clients = clients
-        self._destinations = destinations
         self._sender = sender
         self._clock = clock
 
-    def run(self, attempt: Attempt) -> Outcome:
+    def run(self, attempt: Attempt, destination: Destination) -> Outcome:
         """Look whether the item is gone still, and send that it is."""
         job = attempt.job
-        destination = self._destinations.get(job.target)
-        if destination is None:
-            return unknown_destination(job)
         client = self._clients.get(job.hub)
         if client is None:
             return Failed("unknown-hub", f"hub {job.hub!r} has no credentials", transient=False)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from app.actions.attempt import Attempt, unknown_destination
+from app.actions.attempt import Attempt
 from app.actions.proving import (
     UNPUBLISHED,
     NotYet,
@@ -116,29 +116,24 @@ def webhook_id(job: Job) -> str:
 
 
 class Forward:
-    """The action `forward`; `hubs` by our hub keys, `destinations` by name."""
+    """The action `forward`; `hubs` by our hub keys."""
 
     def __init__(
         self,
         *,
         hubs: Mapping[str, HubContent],
-        destinations: Mapping[str, Destination],
         sender: Sender,
         clock: Callable[[], float],
         timing: ForwardTiming | None = None,
     ) -> None:
         self._hubs = hubs
-        self._destinations = destinations
         self._sender = sender
         self._clock = clock
         self._timing = timing or ForwardTiming()
 
-    def run(self, attempt: Attempt) -> Outcome:
+    def run(self, attempt: Attempt, destination: Destination) -> Outcome:
         """Pull, prove, keep, send; after a failed send, only send."""
         job = attempt.job
-        destination = self._destinations.get(job.target)
-        if destination is None:
-            return unknown_destination(job)
         kept = attempt.kept_message()
         if kept is not None:
             message, detail = Message(*kept, webhook_id=webhook_id(job)), dict[str, Any]()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
+from app.advice import why_paused
 from app.bootstrap import send_test
 from app.cli.opening import opened
+from app.cli.paging import as_json_option
 from app.cli.starting import settings_or_exit
 from app.cli.tables import age, print_json, print_table
 from app.config import Settings
@@ -18,8 +22,6 @@ from app.ledger.mending import resume as resume_destination
 from app.ledger.numbers import DestinationRow, list_destinations
 from app.storage import Storage
 from app.web.api import schemas
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -32,16 +34,15 @@ def _rows(storage: Storage, settings: Settings) -> list[DestinationRow]:
 
 
 @destinations.command("list")
-@_as_json
+@as_json_option
 def list_(*, as_json: bool) -> None:
     """List destinations with their state and queue."""
     settings = settings_or_exit()
     with opened(settings) as storage:
         rows = _rows(storage, settings)
     if as_json:
-        urls = {place.name: masked_url(place.url) for place in settings.destinations}
-        named = [{**vars(row), "url": urls.get(row.name)} for row in rows]
-        print_json(schemas.DestinationList().dump({"destinations": named}))
+        told = [_document(row, settings) for row in rows]
+        print_json(schemas.DestinationList().dump({"destinations": told}))
         return
     print_table(
         ("NAME", "STATE", "WAITING", "RUNNING", "DEAD", "OLDEST"),
@@ -52,49 +53,66 @@ def list_(*, as_json: bool) -> None:
     )
 
 
+def _document(row: DestinationRow, settings: Settings) -> dict[str, Any]:
+    place = settings.destination(row.name)
+    return {**vars(row), "url": masked_url(place.url) if place else None}
+
+
 def _state(row: DestinationRow) -> str:
     words = []
     if not row.configured:
         words.append("not configured")
     if row.paused_at:
-        words.append(f"paused ({row.paused_reason})")
+        words.append(f"paused ({why_paused(row.paused_reason)})")
     if row.breaker != "closed":
         words.append(f"breaker {row.breaker}")
-    return ", ".join(words) or "good"
+    return ", ".join(words) or "flowing"
 
 
-def _checked(storage: Storage, settings: Settings, name: str) -> str:
-    names = [row.name for row in _rows(storage, settings)]
-    if name not in names:
-        known = ", ".join(names) or "none"
-        raise click.UsageError(f"There is no destination {name!r}. There is: {known}.")
-    return name
+def _change(name: str, change: Callable[[Storage], object], text: str, *, as_json: bool) -> None:
+    """Change one destination, and tell how it stands then."""
+    settings = settings_or_exit()
+    with opened(settings) as storage:
+        names = [row.name for row in _rows(storage, settings)]
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise click.UsageError(f"There is no destination {name!r}. There is: {known}.")
+        change(storage)
+        [row] = [row for row in _rows(storage, settings) if row.name == name]
+    if as_json:
+        print_json(schemas.Destination().dump(_document(row, settings)))
+    else:
+        click.echo(text)
 
 
 @destinations.command()
 @click.argument("name")
 @click.option("--reason", default="by-hand", show_default=True, help="For who looks next.")
-def pause(*, name: str, reason: str) -> None:
+@as_json_option
+def pause(*, name: str, reason: str, as_json: bool) -> None:
     """Send a destination nothing more until it is resumed; its queue is kept."""
-    settings = settings_or_exit()
-    with opened(settings) as storage:
-        pause_destination(storage, _checked(storage, settings, name), reason)
-    click.echo(f"{name} is paused; its queue is kept.")
+
+    def change(storage: Storage) -> None:
+        pause_destination(storage, name, reason)
+
+    _change(name, change, f"{name} is paused; its queue is kept.", as_json=as_json)
 
 
 @destinations.command()
 @click.argument("name")
-def resume(*, name: str) -> None:
+@as_json_option
+def resume(*, name: str, as_json: bool) -> None:
     """Let a destination have its queue again; where its breaker is open, it is tried now."""
-    settings = settings_or_exit()
-    with opened(settings) as storage:
-        resume_destination(storage, _checked(storage, settings, name))
-    click.echo(f"{name} gets its queue again.")
+
+    def change(storage: Storage) -> None:
+        resume_destination(storage, name)
+
+    _change(name, change, f"{name} gets its queue again.", as_json=as_json)
 
 
 @destinations.command()
 @click.argument("name")
-@_as_json
+@as_json_option
 def test(*, name: str, as_json: bool) -> None:
     """Send a destination one signed message of type dc-relay.test, and show the answer."""
     settings = settings_or_exit()

@@ -8,23 +8,17 @@ from typing import Any, TypeVar
 
 import click
 
+from app.cli.job_story import tell_job
 from app.cli.opening import opened
+from app.cli.paging import as_json_option, page_options, tell_next, with_options
 from app.cli.starting import settings_or_exit
-from app.cli.tables import print_json, print_pairs, print_table
+from app.cli.tables import counted, print_json, print_pairs, print_table
 from app.ledger.filters import STATES, EventFilter
 from app.ledger.mending import replay_event
 from app.ledger.mending_many import replay_where
-from app.ledger.paging import LONGEST_PAGE
 from app.ledger.planning import planner
-from app.ledger.searching import (
-    EventStory,
-    JobStory,
-    count_events,
-    find_event,
-    list_events,
-    read_event,
-    show_event,
-)
+from app.ledger.records import EventStory
+from app.ledger.searching import count_events, find_event, list_events, read_event, show_event
 from app.web.api import schemas
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -45,9 +39,7 @@ def _filters(command: _Command) -> _Command:
         click.option("--from", "received_from", type=moments, help="Received then or later (UTC)."),
         click.option("--to", "received_to", type=moments, help="Received earlier (UTC)."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(options)(command)
 
 
 def _filter(chosen: dict[str, Any]) -> EventFilter:
@@ -65,9 +57,7 @@ def events() -> None:
 
 @events.command("list")
 @_filters
-@click.option("--limit", type=click.IntRange(1, LONGEST_PAGE), default=50, show_default=True)
-@click.option("--cursor", help="Go on after a list that was not the end.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@page_options
 def list_(*, limit: int, cursor: str | None, as_json: bool, **chosen: Any) -> None:
     """List events, newest first."""
     with opened(settings_or_exit()) as storage:
@@ -90,13 +80,12 @@ def list_(*, limit: int, cursor: str | None, as_json: bool, **chosen: Any) -> No
             for row in page.rows
         ),
     )
-    if page.next:
-        click.echo(f"There may be more: --cursor {page.next}")
+    tell_next(page.next)
 
 
 @events.command()
 @click.argument("event", metavar="EVENT_ID")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def show(*, event: str, as_json: bool) -> None:
     """Show one event with its jobs and attempts, by Amplience's id or by its number here."""
     with opened(settings_or_exit()) as storage:
@@ -128,32 +117,15 @@ def _tell(story: EventStory) -> None:
     if not story.jobs:
         click.echo("\nNo rule wanted it: `dc-relay explain` says why.")
     for job in story.jobs:
-        _tell_job(job)
-
-
-def _tell_job(story: JobStory) -> None:
-    job = story.job
-    place = job.target if job.action == "forward" else job.hub
-    click.echo(f"\njob {job.id}: rule {job.rule!r}, {job.action} at {place}: {job.state}")
-    print_pairs(
-        (
-            ("  reason", job.reason),
-            ("  message", job.message),
-            ("  next try", job.run_at if job.state == "waiting" else None),
-            ("  replay of", job.replay_of),
-            ("  superseded by", job.superseded_by),
-        )
-    )
-    for attempt in story.attempts:
-        words = " ".join(filter(None, (attempt.outcome, attempt.reason, attempt.message)))
-        click.echo(f"  attempt {attempt.number}, {attempt.finished_at:%Y-%m-%d %H:%M:%S}Z: {words}")
+        click.echo()
+        tell_job(job)
 
 
 @events.command()
 @click.argument("event", metavar="[EVENT_ID]", required=False)
 @_filters
 @click.option("--yes", is_flag=True, help="Do it; without this, what is found is only counted.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def replay(*, event: str | None, yes: bool, as_json: bool, **chosen: Any) -> None:
     """Do one event again, or with options every event that they find.
 
@@ -211,10 +183,10 @@ def _tell_count(counts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(counts)
     elif counts["dry_run"]:
-        click.echo(f"{counts['events']} events would be replayed; --yes does it.")
+        click.echo(f"{counted(counts['events'], 'event')} would be replayed; --yes does it.")
     else:
         click.echo(
-            f"{counts['events']} events replayed: {counts['jobs']} new jobs,"
+            f"{counted(counts['events'], 'event')} replayed: {counted(counts['jobs'], 'new job')},"
             f" {counts['active']} were waiting or running already."
         )
         for reason, count in counts["refused"].items():

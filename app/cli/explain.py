@@ -48,7 +48,9 @@ def _tell(explanation: Explanation, plans: list[Plan]) -> None:
         jobs = ", ".join(f"{plan.action} at {plan.target}" for plan in plans)
         click.echo(f"  yes  {explanation.rule}: {jobs}")
         return
-    click.echo(f"  no   {explanation.rule}: {explanation.condition}; found {explanation.found!r}")
+    found = explanation.found
+    value = "nothing there" if found is None or found == [] else f"here it is {found!r}"
+    click.echo(f"  no   {explanation.rule}: it needs that {explanation.condition}; {value}")
 
 
 def _event(written: str, settings: Settings, hub_key: str | None) -> WebhookEvent:

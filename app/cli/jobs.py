@@ -1,4 +1,4 @@
-"""`dc-relay jobs`: list, retry and cancel jobs, on the database directly."""
+"""`dc-relay jobs`: list, show, retry and cancel jobs, on the database directly."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
+from app.cli.job_story import tell_job
 from app.cli.opening import opened
+from app.cli.paging import as_json_option, page_options, tell_next, with_options
 from app.cli.starting import settings_or_exit
-from app.cli.tables import print_json, print_table
+from app.cli.tables import counted, print_json, print_table
 from app.ledger.filters import STATES, JobFilter
 from app.ledger.mending import cancel_job, retry_job
 from app.ledger.mending_many import retry_where
-from app.ledger.paging import LONGEST_PAGE
 from app.ledger.searching import count_jobs, list_jobs, show_job
 from app.storage import Storage
 from app.web.api import schemas
@@ -33,9 +34,7 @@ def _filters(command: _Command) -> _Command:
         click.option("--hub", help="The hub's key."),
         click.option("--item", "item_id", help="Id of the content item."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(options)(command)
 
 
 def _filter(chosen: dict[str, Any]) -> JobFilter:
@@ -49,9 +48,7 @@ def jobs() -> None:
 
 @jobs.command("list")
 @_filters
-@click.option("--limit", type=click.IntRange(1, LONGEST_PAGE), default=50, show_default=True)
-@click.option("--cursor", help="Go on after a list that was not the end.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@page_options
 def list_(*, limit: int, cursor: str | None, as_json: bool, **chosen: Any) -> None:
     """List jobs, newest first."""
     with opened(settings_or_exit()) as storage:
@@ -76,15 +73,28 @@ def list_(*, limit: int, cursor: str | None, as_json: bool, **chosen: Any) -> No
             for row in page.rows
         ),
     )
-    if page.next:
-        click.echo(f"There may be more: --cursor {page.next}")
+    tell_next(page.next)
+
+
+@jobs.command()
+@click.argument("job", type=click.IntRange(1, 1 << 62))
+@as_json_option
+def show(*, job: int, as_json: bool) -> None:
+    """Show one job: why it stands as it does, what to do, and its attempts."""
+    with opened(settings_or_exit()) as storage:
+        story = show_job(storage, job)
+    if as_json:
+        print_json(schemas.JobWithHistory().dump(story))
+        return
+    click.echo(f"event {story.job.event_id}, {story.job.label or story.job.item_id or '-'}")
+    tell_job(story)
 
 
 @jobs.command()
 @click.argument("job", metavar="[JOB]...", nargs=-1, type=click.IntRange(1, 1 << 62))
 @_filters
 @click.option("--yes", is_flag=True, help="Do it; without this, what is found is only counted.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def retry(*, job: tuple[int, ...], yes: bool, as_json: bool, **chosen: Any) -> None:
     """Let jobs run now, with all of their retries again: these, or all that the options find.
 
@@ -105,7 +115,7 @@ def retry(*, job: tuple[int, ...], yes: bool, as_json: bool, **chosen: Any) -> N
     if as_json:
         print_json({"dry_run": True, "jobs": count})
     else:
-        click.echo(f"{count} jobs would be retried; --yes does it.")
+        click.echo(f"{counted(count, 'job')} would be retried; --yes does it.")
 
 
 def _retry_many(storage: Storage, wanted: JobFilter, *, as_json: bool) -> None:
@@ -122,14 +132,15 @@ def _retry_many(storage: Storage, wanted: JobFilter, *, as_json: bool) -> None:
     if as_json:
         print_json({"dry_run": False, **counts, "refused": refused})
         return
-    click.echo(f"{counts['jobs']} jobs wait; {counts['superseded']} gave way to a newer one.")
+    waiting = counted(counts["jobs"], "job")
+    click.echo(f"Retried: {waiting}; {counts['superseded']} gave way to a newer one.")
     for reason, count in refused.items():
         click.echo(f"{count} not retried: {reason}")
 
 
 @jobs.command()
 @click.argument("job", metavar="JOB...", nargs=-1, required=True, type=click.IntRange(1, 1 << 62))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def cancel(*, job: tuple[int, ...], as_json: bool) -> None:
     """Take waiting or dead jobs away. They stay in the ledger as cancelled."""
     with opened(settings_or_exit()) as storage:

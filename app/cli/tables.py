@@ -38,6 +38,11 @@ def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
         click.echo(f"{name.ljust(width)}  {text}")
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 job`, `2 jobs`, `12,345 jobs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def age(seconds: float | None) -> str | None:
     """A length of time, shortly: `45 s`, `12 min`, `3.5 h`, `2.0 d`."""
     if seconds is None:

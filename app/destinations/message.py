@@ -90,17 +90,10 @@ def content_deleted(
     return _envelope("content.deleted", _facts(origin, item), timestamp, webhook_id=webhook_id)
 
 
-def alert_raised(
-    slug: str,
-    *,
-    subject: str,
-    facts: Mapping[str, Any],
-    timestamp: datetime,
-    webhook_id: str,
-) -> Message:
-    """The envelope of an alert: type `alert.` and its slug; what it is about in `data.alert`."""
-    alert = {"slug": slug, "subject": subject, "facts": dict(facts)}
-    return _envelope(f"alert.{slug}", {"alert": alert}, timestamp, webhook_id=webhook_id)
+def alert_raised(alert: Mapping[str, Any], *, timestamp: datetime, webhook_id: str) -> Message:
+    """The envelope of an alert: type `alert.` and its slug; what there is to tell in `data`."""
+    data = {"alert": dict(alert)}
+    return _envelope(f"alert.{alert['slug']}", data, timestamp, webhook_id=webhook_id)
 
 
 def _facts(origin: Origin, item: ItemFacts) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from app.errors import NoSuchRecord, VerbRefused
 from app.ledger.filters import EventFilter, JobFilter
 from app.ledger.mending import replay_in, retry_in, ring
 from app.ledger.paging import LONGEST_PAGE
-from app.ledger.searching import StoredEvent, list_events, list_jobs, read_events
+from app.ledger.records import StoredEvent
+from app.ledger.searching import list_events, list_jobs, read_events
 from app.rules import Plan
 from app.storage import Storage
 

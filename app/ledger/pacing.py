@@ -75,14 +75,28 @@ def held_until(storage: Storage, paces: Mapping[str, Pace]) -> dict[str, int]:
     """Find for each lane that may not start a job yet when it may (ms); paused ones are far off."""
     if not paces:
         return {}
-    by_name = {pace.destination: (lane, pace) for lane, pace in paces.items()}
-    held: dict[str, int] = {}
     with storage.read() as connection:
-        for row in connection.execute(select(states)):
-            if row.name in by_name:
-                lane, pace = by_name[row.name]
-                held[lane] = _held_until(pace, row)
-    return held
+        rows = {row.name: row for row in connection.execute(select(states))}
+    return {
+        lane: _held_until(pace, rows[pace.destination])
+        for lane, pace in paces.items()
+        if pace.destination in rows
+    }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a destination fares: its breaker (`closed`, `open`, `half-open`), and its pause."""
+
+    breaker: str = "closed"
+    paused: bool = False
+
+
+def standings(storage: Storage) -> dict[str, Standing]:
+    """Read how destinations fare, by name; one that never failed nor was paused is not there."""
+    with storage.read() as connection:
+        rows = connection.execute(select(states.c.name, states.c.breaker, states.c.paused_at)).all()
+    return {row.name: Standing(row.breaker, row.paused_at is not None) for row in rows}
 
 
 def _held_until(pace: Pace, row: Row[Any]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from app.config import Settings
 from app.errors import VerbRefused, WebhookRejected
 from app.events import WebhookEvent
-from app.ledger.searching import StoredEvent
+from app.ledger.records import StoredEvent
 from app.rules import Plan, match
 from app.schemas import load_event
 

@@ -18,9 +18,7 @@ raises `NoSuchRecord`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
@@ -35,129 +33,25 @@ from app.ledger.filters import (
     job_conditions,
 )
 from app.ledger.paging import DEFAULT_LIMIT, Page, Walk, decode_cursor, read_page
+from app.ledger.records import (
+    AttemptRow,
+    Conflict,
+    EventRow,
+    EventStory,
+    JobRow,
+    JobStory,
+    StoredEvent,
+    attempt_row,
+    event_columns,
+    event_of_a_job,
+    event_row,
+    job_row,
+)
 from app.storage import Storage
 from app.storage.tables import attempts, event_conflicts, jobs, messages, webhook_events
 
 # Two transactions that overlap may get their ids in another order than their times.
 _OVERLAP = 1_000
-
-
-@dataclass(frozen=True)
-class EventRow:
-    """One event in a list; `states` counts its jobs by state, and is empty for an ignored one."""
-
-    id: int
-    hub: str
-    event_id: str
-    name: str
-    item_id: str | None
-    snapshot_id: str | None
-    snapshot_created: datetime | None
-    schema: str | None
-    label: str | None
-    locale: str | None
-    request_id: str | None
-    origin: str
-    received_at: datetime
-    states: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """One job, with what of its event helps to recognize it.
-
-    `run_at` means something for a waiting job only, `lease_until` and `owner` for a running one.
-    """
-
-    id: int
-    event: int
-    event_id: str
-    event_name: str
-    item_id: str | None
-    label: str | None
-    hub: str
-    rule: str
-    action: str
-    target: str
-    lane: str
-    key: str
-    state: str
-    reason: str | None
-    message: str | None
-    attempts: int
-    failures: int
-    losses: int
-    run_at: datetime
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    owner: str | None
-    lease_until: datetime | None
-    superseded_by: int | None
-    replay_of: int | None
-    args: Mapping[str, Any]
-    progress: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class AttemptRow:
-    """One ended attempt: `number` counts from 1 within its job, `detail` is what the action kept.
-
-    An attempt that still runs is seen in its job.
-    """
-
-    id: int
-    job: int
-    number: int
-    owner: str | None
-    outcome: str
-    reason: str | None
-    message: str | None
-    detail: Mapping[str, Any]
-    started_at: datetime | None
-    finished_at: datetime
-
-
-@dataclass(frozen=True)
-class JobStory:
-    """One job with its attempts, oldest first.
-
-    `message_bytes` is the size of what it sends, while that is kept; it is removed with success.
-    """
-
-    job: JobRow
-    attempts: tuple[AttemptRow, ...]
-    message_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """Another payload that came with the id of a known event, and how often."""
-
-    fingerprint: str
-    times: int
-    first_at: datetime
-    last_at: datetime
-
-
-@dataclass(frozen=True)
-class EventStory:
-    """One event's whole story. `body` is the raw body as it was received."""
-
-    event: EventRow
-    jobs: tuple[JobStory, ...]
-    conflicts: tuple[Conflict, ...]
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class StoredEvent:
-    """What a replay starts from."""
-
-    id: int
-    hub: str
-    received_at: datetime
-    body: bytes = field(repr=False)
 
 
 def list_events(
@@ -170,14 +64,14 @@ def list_events(
     """List events, newest first."""
     wanted = wanted or EventFilter()
     before = decode_cursor(cursor)
-    statement = select(*_event_columns()).where(*event_conditions(wanted))
+    statement = select(*event_columns()).where(*event_conditions(wanted))
     with storage.read() as connection:
         low, high = _bounds(connection, wanted)
         ends = [end for end in (before, high) if end is not None]
         walk = Walk(webhook_events.c.id, min(ends, default=None), limit, wanted.indexed, low)
         rows, following = read_page(connection, statement, walk)
         states = _states_of(connection, [row[webhook_events.c.id] for row in rows])
-    found = tuple(_event(row, states[row[webhook_events.c.id]]) for row in rows)
+    found = tuple(event_row(row, states[row[webhook_events.c.id]]) for row in rows)
     return Page(found, following)
 
 
@@ -193,13 +87,13 @@ def list_jobs(
     walk = Walk(jobs.c.id, decode_cursor(cursor), limit, wanted.indexed)
     with storage.read() as connection:
         rows, following = read_page(connection, job_statement(wanted), walk)
-    return Page(tuple(_job(row) for row in rows), following)
+    return Page(tuple(job_row(row) for row in rows), following)
 
 
 def job_statement(wanted: JobFilter) -> Select[Any]:
     """Write the query for jobs with what is shown of their events, without order or limit."""
     return (
-        select(*jobs.c, *_event_of_a_job())
+        select(*jobs.c, *event_of_a_job())
         .join(webhook_events, jobs.c.event == webhook_events.c.id)
         .where(*job_conditions(wanted))
     )
@@ -208,7 +102,7 @@ def job_statement(wanted: JobFilter) -> Select[Any]:
 def show_event(storage: Storage, identifier: int) -> EventStory:
     """Read one event with its jobs (oldest first) and attempts; raises `NoSuchRecord`."""
     with storage.read() as connection:
-        statement = select(*_event_columns(), webhook_events.c.body)
+        statement = select(*event_columns(), webhook_events.c.body)
         row = (
             connection.execute(statement.where(webhook_events.c.id == identifier))
             .mappings()
@@ -221,7 +115,7 @@ def show_event(storage: Storage, identifier: int) -> EventStory:
     states: dict[str, int] = defaultdict(int)
     for story in stories:
         states[story.job.state] += 1
-    return EventStory(_event(row, dict(states)), stories, conflicts, row[webhook_events.c.body])
+    return EventStory(event_row(row, dict(states)), stories, conflicts, row[webhook_events.c.body])
 
 
 def show_job(storage: Storage, identifier: int) -> JobStory:
@@ -287,16 +181,6 @@ def _no_event(identifier: int | str) -> NoSuchRecord:
     return NoSuchRecord("event-unknown", f"There is no event {identifier}; it may be pruned.")
 
 
-def _event_columns() -> list[Any]:
-    """All but the body, which may be large."""
-    return [column for column in webhook_events.c if column.name not in ("body", "fingerprint")]
-
-
-def _event_of_a_job() -> list[Any]:
-    event = webhook_events.c
-    return [event.event_id, event.name, event.item_id, event.label]
-
-
 def _bounds(connection: Connection, wanted: EventFilter) -> tuple[int, int | None]:
     """Find between which ids the events of a span of time are, so that it is not walked to."""
     event = webhook_events.c
@@ -331,11 +215,12 @@ def _stories(connection: Connection, statement: Select[Any]) -> tuple[JobStory, 
     tries: dict[int, list[AttemptRow]] = defaultdict(list)
     ended = select(attempts).where(attempts.c.job.in_(identifiers)).order_by(attempts.c.id)
     for row in connection.execute(ended).mappings():
-        tries[row[attempts.c.job]].append(_attempt(row))
+        tries[row[attempts.c.job]].append(attempt_row(row))
     sizes = select(messages.c.job, func.length(messages.c.body))
     kept = dict(connection.execute(sizes.where(messages.c.job.in_(identifiers))).all())
     return tuple(
-        JobStory(_job(row), tuple(tries[row[jobs.c.id]]), kept.get(row[jobs.c.id])) for row in rows
+        JobStory(job_row(row), tuple(tries[row[jobs.c.id]]), kept.get(row[jobs.c.id]))
+        for row in rows
     )
 
 
@@ -353,77 +238,3 @@ def _conflicts(connection: Connection, row: RowMapping) -> tuple[Conflict, ...]:
         Conflict(found.fingerprint, found.times, instant(found.first_at), instant(found.last_at))
         for found in connection.execute(statement)
     )
-
-
-def _event(row: RowMapping, states: Mapping[str, int]) -> EventRow:
-    event = webhook_events.c
-    return EventRow(
-        id=row[event.id],
-        hub=row[event.hub],
-        event_id=row[event.event_id],
-        name=row[event.name],
-        item_id=row[event.item_id],
-        snapshot_id=row[event.snapshot_id],
-        snapshot_created=_moment(row[event.snapshot_created]),
-        schema=row[event.schema],
-        label=row[event.label],
-        locale=row[event.locale],
-        request_id=row[event.request_id],
-        origin=row[event.origin],
-        received_at=instant(row[event.received_at]),
-        states=states,
-    )
-
-
-def _job(row: RowMapping) -> JobRow:
-    job, event = jobs.c, webhook_events.c
-    return JobRow(
-        id=row[job.id],
-        event=row[job.event],
-        event_id=row[event.event_id],
-        event_name=row[event.name],
-        item_id=row[event.item_id],
-        label=row[event.label],
-        hub=row[job.hub],
-        rule=row[job.rule],
-        action=row[job.action],
-        target=row[job.target],
-        lane=row[job.lane],
-        key=row[job.key],
-        state=row[job.state],
-        reason=row[job.reason],
-        message=row[job.message],
-        attempts=row[job.attempts],
-        failures=row[job.failures],
-        losses=row[job.losses],
-        run_at=instant(row[job.run_at]),
-        created_at=instant(row[job.created_at]),
-        started_at=_moment(row[job.started_at]),
-        finished_at=_moment(row[job.finished_at]),
-        owner=row[job.owner],
-        lease_until=_moment(row[job.lease_until]),
-        superseded_by=row[job.superseded_by],
-        replay_of=row[job.replay_of],
-        args=row[job.args] or {},
-        progress=row[job.progress] or {},
-    )
-
-
-def _attempt(row: RowMapping) -> AttemptRow:
-    attempt = attempts.c
-    return AttemptRow(
-        id=row[attempt.id],
-        job=row[attempt.job],
-        number=row[attempt.number],
-        owner=row[attempt.owner],
-        outcome=row[attempt.outcome],
-        reason=row[attempt.reason],
-        message=row[attempt.message],
-        detail=row[attempt.detail] or {},
-        started_at=_moment(row[attempt.started_at]),
-        finished_at=instant(row[attempt.finished_at]),
-    )
-
-
-def _moment(milliseconds_or_none: int | None) -> datetime | None:
-    return None if milliseconds_or_none is None else instant(milliseconds_or_none)

@@ -7,10 +7,8 @@ handed in at start.
 from app.observability.logs import configure_logging, log_context
 from app.observability.masking import Mask
 from app.observability.metrics import (
-    count_attempt,
-    count_job,
     count_webhook,
-    refused_signatures,
+    webhooks_by_outcome,
 )
 from app.observability.sentry import configure_sentry, report
 
@@ -18,10 +16,8 @@ __all__ = [
     "Mask",
     "configure_logging",
     "configure_sentry",
-    "count_attempt",
-    "count_job",
     "count_webhook",
     "log_context",
-    "refused_signatures",
     "report",
+    "webhooks_by_outcome",
 ]

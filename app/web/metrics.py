@@ -7,7 +7,7 @@ processes, together on one machine. This module must not change anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
@@ -15,7 +15,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.errors import StorageUnavailable
+from app.ledger.durations import BOUNDS, Durations, done_lately
 from app.ledger.numbers import Overview, Recent, overview, recent
+from app.ledger.pacing import Standing, standings
 from app.observability.metrics import door_counters
 from app.storage import Storage
 from app.web.auth import AdminGate, refusal
@@ -35,7 +37,8 @@ def build(services: OperatorServices, gate: AdminGate) -> Blueprint:
     @blueprint.get("/metrics")
     def scrape() -> Response:
         ledger = CollectorRegistry()
-        ledger.register(LedgerCollector(services.storage))
+        names = [place.name for place in services.settings.destinations]
+        ledger.register(LedgerCollector(services.storage, names))
         text = generate_latest(ledger) + generate_latest(door_counters())
         return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
@@ -43,10 +46,14 @@ def build(services: OperatorServices, gate: AdminGate) -> Blueprint:
 
 
 class LedgerCollector(Collector):
-    """Reads the ledger at each scrape. Without the database it says so and nothing else."""
+    """Reads the ledger at each scrape. Without the database it says so and nothing else.
 
-    def __init__(self, storage: Storage) -> None:
+    `destinations` are told of also while nothing is wrong with them.
+    """
+
+    def __init__(self, storage: Storage, destinations: Sequence[str]) -> None:
         self._storage = storage
+        self._names = destinations
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not read the database."""
@@ -56,6 +63,8 @@ class LedgerCollector(Collector):
         """Read, then tell."""
         try:
             found, latest = overview(self._storage), recent(self._storage)
+            done = done_lately(self._storage, last_ms=60_000)
+            fare = standings(self._storage)
         except StorageUnavailable:
             yield _gauge("dc_relay_database_up", "Whether the database answered.", 0)
             return
@@ -63,8 +72,10 @@ class LedgerCollector(Collector):
         yield from _queues(found)
         yield from _dead(found)
         yield from _workers(found)
-        yield from _destinations(found)
+        yield from _destinations({name: Standing() for name in self._names} | fare)
+        yield _quotas(found)
         yield from _recent(latest)
+        yield from _done(done)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -121,22 +132,32 @@ def _workers(found: Overview) -> Iterator[Metric]:
         )
 
 
-def _destinations(found: Overview) -> Iterator[Metric]:
+def _destinations(fare: Mapping[str, Standing]) -> Iterator[Metric]:
     held = GaugeMetricFamily(
         "dc_relay_destination_held",
         "1 for a destination that is sent nothing: paused, or its breaker is not closed.",
         labels=["destination", "why"],
     )
-    for name in found.paused:
-        held.add_metric([name, "paused"], 1)
-    for name in found.open_breakers:
-        held.add_metric([name, "breaker"], 1)
+    breaker = GaugeMetricFamily(
+        "dc_relay_destination_breaker",
+        "1 for the state that a destination's breaker is in.",
+        labels=["destination", "state"],
+    )
+    for name, standing in sorted(fare.items()):
+        held.add_metric([name, "paused"], standing.paused)
+        held.add_metric([name, "breaker"], standing.breaker != "closed")
+        for state in ("closed", "open", "half-open"):
+            breaker.add_metric([name, state], standing.breaker == state)
+    yield from (held, breaker)
+
+
+def _quotas(found: Overview) -> Metric:
     quota = GaugeMetricFamily(
         "dc_relay_quota_used", "Uses of a quota in its current window.", labels=["quota"]
     )
     for use in found.quotas:
         quota.add_metric([use.quota], use.used)
-    yield from (held, quota)
+    return quota
 
 
 def _recent(found: Recent) -> Iterator[Metric]:
@@ -165,3 +186,24 @@ def _recent(found: Recent) -> Iterator[Metric]:
     for (action, state), jobs in sorted(found.ended.items()):
         ended.add_metric([action, state], jobs)
     yield from (count, longest, total, ended)
+
+
+def _done(found: Sequence[Durations]) -> Iterator[Metric]:
+    labels = ["action", "target"]
+    within = GaugeMetricFamily(
+        "dc_relay_last_minute_done_seconds_bucket",
+        "Jobs that succeeded in the last minute, by how long after they came; for quantiles.",
+        labels=[*labels, "le"],
+    )
+    total = GaugeMetricFamily(
+        "dc_relay_last_minute_done_seconds_sum",
+        "Seconds from when they came until they were done, of all of them together.",
+        labels=labels,
+    )
+    for row in found:
+        place = [row.action, row.target]
+        for bound, jobs in zip(BOUNDS, row.within, strict=True):
+            within.add_metric([*place, str(bound)], jobs)
+        within.add_metric([*place, "+Inf"], row.jobs)
+        total.add_metric(place, row.seconds)
+    yield from (within, total)

@@ -24,7 +24,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.ledger import Job, finish, record_health
-from app.observability import metrics, sentry
+from app.observability import sentry
 from app.retry import Decision, Failed, Health, Outcome, decide
 from app.storage import Storage
 
@@ -152,9 +152,6 @@ class Runner:
         if not owned:
             _log.warning("attempt.late", **given)
             return
-        metrics.count_attempt(job.action, decision.outcome, seconds)
-        if decision.state != "waiting":
-            metrics.count_job(job.action, decision.state)
         if decision.state == "dead":
             _log.error("job.dead", **given)
             sentry.report("job is dead", reason=decision.reason, job_id=job.id, rule=job.rule)

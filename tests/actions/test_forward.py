@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.actions import Attempt
+from app.actions import Action, Attempt, ToDestination
 from app.actions.forward import Forward, HubContent
 from app.amplience.delivery import ContentParameters, DeliveredContent
 from app.amplience.loader import Turn
@@ -145,15 +145,15 @@ class Bench:
     verify: bool = True
 
     @property
-    def action(self) -> Forward:
-        return Forward(
+    def action(self) -> Action:
+        forward = Forward(
             hubs={
                 "main": HubContent(self.amplience, "cdn", self.amplience if self.verify else None)
             },
-            destinations={"search": Destination("search", "https://search.example")},
             sender=self.downstream,
             clock=lambda: NOW,
         )
+        return ToDestination({"search": Destination("search", "https://search.example")}, forward)
 
     def run(self, **changes: Any) -> Outcome:
         return self.action.run(KeptAttempt(forward_job(**changes)))

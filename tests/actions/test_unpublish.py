@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.actions import Attempt
+from app.actions import Action, Attempt, ToDestination
 from app.actions.dropping import Drop
 from app.actions.unpublish import Unpublish, gone_since
 from app.config import Destination
@@ -291,13 +291,9 @@ class Place:
         return Answer(status=200, body="", milliseconds=1)
 
 
-def dropping(amplience: Amplience | None, place: Place, name: str = "default") -> Drop:
-    return Drop(
-        clients={"main": amplience} if amplience else {},
-        destinations={name: Destination(name, "https://search.example/items")},
-        sender=place,
-        clock=Clock(),
-    )
+def dropping(amplience: Amplience | None, place: Place, name: str = "default") -> Action:
+    drop = Drop(clients={"main": amplience} if amplience else {}, sender=place, clock=Clock())
+    return ToDestination({name: Destination(name, "https://search.example/items")}, drop)
 
 
 def deletion(storage: Storage, version: int = 5) -> Job:

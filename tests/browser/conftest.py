@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -76,6 +76,13 @@ class Screen:
         """The text of the page; a page that is just being replaced is read again."""
         waiting = WebDriverWait(self.browser, 10, 0.05, [StaleElementReferenceException])
         return str(waiting.until(lambda browser: browser.find_element(By.TAG_NAME, "main").text))
+
+    def click(self, link: str) -> None:
+        """Follow a link, once it is there: a form may be leading to its page still."""
+        waiting = WebDriverWait(
+            self.browser, 10, 0.05, [NoSuchElementException, StaleElementReferenceException]
+        )
+        waiting.until(lambda browser: browser.find_element(By.LINK_TEXT, link)).click()
 
     def wait_until(self, code: str) -> None:
         """Wait until a script's expression is true; the page asks again every three seconds."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from app.advice import REASONS
 from app.cli import main
 from app.ledger import accept, claim, finish
 from app.ledger.searching import find_event
@@ -103,7 +104,7 @@ def test_replay_of_one_makes_a_job(run: Run) -> None:
 
 
 def test_replay_of_many_counts_until_told_yes(run: Run) -> None:
-    assert "1 events would be replayed" in run("events", "replay", "--state", "dead").stdout
+    assert "1 event would be replayed" in run("events", "replay", "--state", "dead").stdout
     assert answer(run("events", "list", "--state", "dead", "--json"))["events"]
     done = answer(run("events", "replay", "--state", "dead", "--yes", "--json"))
     assert done == {"dry_run": False, "events": 1, "jobs": 1, "active": 0, "refused": {}}
@@ -126,8 +127,20 @@ def test_jobs_are_listed_retried_and_cancelled(run: Run) -> None:
     assert "job-done" in again.output
 
 
+def test_job_is_shown_with_why_and_what_to_do(run: Run) -> None:
+    [job] = answer(run("jobs", "list", "--state", "dead", "--json"))["jobs"]
+    said = run("jobs", "show", str(job["id"])).stdout
+    assert "forward at default: dead" in said
+    assert f"it means    {REASONS['destination-refused'].meaning}" in said
+    assert f"what to do  {REASONS['destination-refused'].todo}" in said
+    assert "attempt 1" in said
+    shown = answer(run("jobs", "show", str(job["id"]), "--json"))
+    assert [attempt["outcome"] for attempt in shown["history"]] == ["failed"]
+    assert run("jobs", "show", "999").exit_code == 1
+
+
 def test_retry_of_many_takes_dead_ones_unless_told_otherwise(run: Run) -> None:
-    assert "1 jobs would be retried" in run("jobs", "retry", "--target", "default").stdout
+    assert "1 job would be retried" in run("jobs", "retry", "--target", "default").stdout
     done = answer(run("jobs", "retry", "--target", "default", "--yes", "--json"))
     assert (done["jobs"], done["superseded"], done["refused"]) == (1, 0, {})
     assert run("jobs", "retry").exit_code == 2
@@ -138,6 +151,9 @@ def test_destinations_are_paused_and_resumed(run: Run) -> None:
     assert run("destinations", "pause", "default", "--reason", "moving house").exit_code == 0
     assert "paused (moving house)" in run("destinations", "list").stdout
     assert run("destinations", "resume", "default").exit_code == 0
+    paused = answer(run("destinations", "pause", "default", "--json"))
+    assert (paused["name"], paused["paused_reason"]) == ("default", "by-hand")
+    assert answer(run("destinations", "resume", "default", "--json"))["paused_at"] is None
     [shown] = answer(run("destinations", "list", "--json"))["destinations"]
     assert (shown["paused_at"], shown["waiting"], shown["dead"]) == (None, 1, 1)
     assert "There is: default" in run("destinations", "pause", "nowhere").output
@@ -159,7 +175,10 @@ def test_explain_takes_a_file_a_sample_or_a_received_event(run: Run, tmp_path: P
     for written in ("body.json", "snapshot.published", "dead-one"):
         assert "yes  forward: forward at default" in run("explain", written).stdout
     refused = run("explain", "content-item.created").stdout
-    assert "no   forward: name is one of dynamic-content.snapshot.published" in refused
+    assert (
+        "no   forward: it needs that name is one of dynamic-content.snapshot.published;"
+        " here it is 'dynamic-content.content-item.created'"
+    ) in refused
     assert answer(run("explain", "dead-one", "--json"))["plans"][0]["target"] == "default"
 
 

@@ -7,6 +7,8 @@ from typing import get_args
 
 from sqlalchemy import text, update
 
+from app import advice
+from app.advice import Advice
 from app.config.templating import Unrenderable, ValueMissing
 from app.ledger import Job, accept, beat, claim, finish, readiness, record_health
 from app.ledger.pacing import Change, Pace
@@ -33,6 +35,24 @@ def test_every_reason_of_a_job_is_explained_and_no_other() -> None:
     explained = pages.named(pages.rows(section, header="reason"))
     used = source.dashed(*ACTIONS) | source.given_as_reason(*ACTIONS, "app/ledger")
     assert explained == used - {NOT_STORABLE} | TEMPLATES
+
+
+def plain(cell: str) -> str:
+    """A cell as it is read: without marks and addresses."""
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", cell).replace("`", "").strip()
+
+
+def told(section: str, header: str, meaning: int, todo: int) -> dict[str, Advice]:
+    return {
+        slug: Advice(plain(row[meaning]), plain(row[todo]))
+        for row in pages.rows(pages.section(OPERATIONS, section), header=header)
+        for slug in re.findall(r"`([^`]+)`", row[0])
+    }
+
+
+def test_pages_and_alerts_give_the_same_advice_as_the_tables() -> None:
+    assert told("Jobs: states and reasons", "reason", 2, 3) == advice.REASONS
+    assert told("Alerts", "alert", 1, 2) == advice.ALERTS
 
 
 def test_every_answer_at_the_door_is_explained_and_no_other() -> None:

@@ -13,7 +13,8 @@ from app.ledger import Job, accept, claim, finish, hold, keep_message, kept_mess
 from app.ledger.filters import EventFilter, JobFilter
 from app.ledger.mending import cancel_job, pause, replay_event, resume, retry_job
 from app.ledger.mending_many import replay_where, retry_where
-from app.ledger.searching import StoredEvent, find_event, show_event, show_job
+from app.ledger.records import StoredEvent
+from app.ledger.searching import find_event, show_event, show_job
 from app.retry import Decision
 from app.rules import Plan
 from app.storage import Storage

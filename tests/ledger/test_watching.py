@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
+from app.advice import ALERTS
 from app.ledger import accept, beat, finish, record_health
 from app.ledger.pacing import OPEN_AFTER
 from app.ledger.watching import Alert, look, raise_alert
@@ -33,12 +34,46 @@ def test_dead_jobs_of_one_reason_are_one_alert(storage: Storage) -> None:
     [alert] = look(storage, oldest_waiting_ms=FIVE_MINUTES)
     assert (alert.slug, alert.subject) == ("job-dead", "forward default: destination-refused")
     assert alert.facts["jobs"] == 3
+    assert alert.text.startswith("3 jobs of forward for default given up: destination-refused. It")
+    assert str(alert.told["todo"]).startswith("what the reason asks for")
+
+
+def test_dead_job_is_the_same_alert_in_the_hour_that_follows(storage: Storage) -> None:
+    accept_items(storage, 1)
+    finish(storage, claim_one(storage), DEAD)
+    with storage.write() as connection:
+        an_hour = 3_600_000
+        last_hour = jobs.c.finished_at - jobs.c.finished_at % an_hour - 1
+        connection.execute(update(jobs).values(finished_at=last_hour))
+        died = connection.execute(select(jobs.c.finished_at)).scalar_one()
+    [alert] = look(storage, oldest_waiting_ms=FIVE_MINUTES)
+    assert alert.once == str(died // an_hour)
+
+
+def test_every_alert_is_a_sentence_and_says_what_to_do(storage: Storage) -> None:
+    accept_items(storage, 2)
+    finish(storage, claim_one(storage), DEAD)
+    accept(storage, [(event("e"), [])])
+    accept(storage, [(event("e", payload={"id": "other"}), [])])
+    record_health(storage, "shop", "gone")
+    for _ in range(OPEN_AFTER):
+        record_health(storage, "search", "bad")
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(run_at=jobs.c.run_at - FIVE_MINUTES - 1000))
+    found = look(storage, oldest_waiting_ms=FIVE_MINUTES)
+    assert {alert.slug for alert in found} == set(ALERTS) - {
+        "destination-closed",
+        "signatures-refused",
+    }
+    for alert in found:
+        assert alert.text.endswith("."), alert
+        assert alert.told["todo"] == ALERTS[alert.slug].todo
 
 
 def test_dead_alert_raises_no_alert(storage: Storage) -> None:
     alert = Alert("job-dead", "x", once="1")
     raise_alert(storage, alert, to=["ops"])
-    finish(storage, claim_one(storage, lane="forward:ops"), DEAD)
+    finish(storage, claim_one(storage, lane="alert:ops"), DEAD)
     assert slugs(storage) == []
 
 
@@ -84,13 +119,21 @@ def test_silence_of_all_workers_is_told(storage: Storage) -> None:
     assert slugs(storage) == ["no-live-worker"]
 
 
+def test_worker_that_never_came_is_told_when_work_waits(storage: Storage) -> None:
+    accept_items(storage, 1)
+    assert slugs(storage) == []
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(run_at=jobs.c.run_at - 20_000))
+    assert slugs(storage) == ["no-live-worker"]
+
+
 def test_alert_is_raised_once_whoever_finds_it(storage: Storage) -> None:
     alert = Alert("job-dead", "forward default: x", once="1", facts={"jobs": 1})
     again = Alert("job-dead", "forward default: x", once="1", facts={"jobs": 2})
     later = Alert("job-dead", "forward default: x", once="2", facts={"jobs": 2})
     raised = [raise_alert(storage, one, to=["ops"]) for one in (alert, again, later)]
     assert raised == [True, False, True]
-    assert claim_one(storage, lane="forward:ops").args["facts"] == {"jobs": 1}
+    assert claim_one(storage, lane="alert:ops").args["facts"] == {"jobs": 1}
 
 
 def test_alert_without_destinations_is_kept_all_the_same(storage: Storage) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY, generate_latest
 
-from app.observability import count_attempt, count_job, count_webhook
+from app.observability import count_webhook
 
 
 def sample(name: str, **labels: str) -> float:
@@ -17,28 +17,6 @@ def test_a_webhook_is_counted_by_its_outcome() -> None:
 
     assert sample("dc_relay_webhooks_total", outcome="duplicate") == before + 1
     assert sample("dc_relay_webhooks_total", outcome="accepted") == other
-
-
-def test_a_job_is_counted_by_action_and_state() -> None:
-    before = sample("dc_relay_jobs_total", action="forward", state="dead")
-
-    count_job("forward", "dead")
-
-    assert sample("dc_relay_jobs_total", action="forward", state="dead") == before + 1
-
-
-def test_an_attempt_is_counted_and_timed_in_seconds() -> None:
-    counted = sample("dc_relay_attempts_total", action="localize", outcome="retry")
-    timed = sample("dc_relay_attempt_seconds_sum", action="localize")
-    quick = sample("dc_relay_attempt_seconds_bucket", action="localize", le="0.25")
-    slow = sample("dc_relay_attempt_seconds_bucket", action="localize", le="0.5")
-
-    count_attempt("localize", "retry", 0.3)
-
-    assert sample("dc_relay_attempts_total", action="localize", outcome="retry") == counted + 1
-    assert sample("dc_relay_attempt_seconds_sum", action="localize") == timed + 0.3
-    assert sample("dc_relay_attempt_seconds_bucket", action="localize", le="0.25") == quick
-    assert sample("dc_relay_attempt_seconds_bucket", action="localize", le="0.5") == slow + 1
 
 
 def test_every_metric_tells_what_it_counts() -> None:

@@ -14,6 +14,7 @@ from app import bootstrap
 from app.actions import Attempt
 from app.actions.forward import Forward
 from app.cli import main
+from app.config import Destination
 from app.ledger import claiming, working
 from app.retry import Outcome
 from app.worker import WorkerOptions
@@ -24,11 +25,11 @@ POISONED = 86
 class PoisonedForward(Forward):
     """Forwards, but for one item."""
 
-    def run(self, attempt: Attempt) -> Outcome:
+    def run(self, attempt: Attempt, destination: Destination) -> Outcome:
         if attempt.job.item_id == os.environ["POISON"]:
             time.sleep(0.6)  # so that what was claimed with it is done before
             os._exit(POISONED)
-        return super().run(attempt)
+        return super().run(attempt, destination)
 
 
 if __name__ == "__main__":

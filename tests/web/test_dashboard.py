@@ -7,13 +7,18 @@ from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
+from app.advice import ALERTS, REASONS
 from app.bootstrap import WebLedger
 from app.config import Settings
 from app.ledger import beat
-from app.ledger.searching import show_job
+from app.ledger.filters import JobFilter
+from app.ledger.searching import find_event, list_jobs, show_job
+from app.ledger.watching import Alert, raise_alert
 from app.storage import Storage, upgrade_schema
+from app.storage.tables import destination_states, jobs, now_ms
 from app.web import GUARDS, create_app
 from app.web.auth import TRIES
 from app.web.dashboard import session
@@ -245,7 +250,8 @@ def test_login_form_needs_its_token(stranger: FlaskClient) -> None:
 
 def test_every_answer_has_a_strict_policy(desk: Desk, stranger: FlaskClient) -> None:
     answers = [desk.client.get(path) for path in (*PAGES, "/events/999999", "/assets/dashboard.js")]
-    for answer in [*answers, stranger.get("/"), stranger.get("/login")]:
+    open_pages = ("/", "/login", "/api/v1/docs", "/api/v1/openapi.json")
+    for answer in [*answers, *(stranger.get(path) for path in open_pages)]:
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
@@ -267,11 +273,14 @@ def test_pages_ask_nobody_else_for_anything(desk: Desk) -> None:
 def test_overview_says_what_is_wrong_and_how_much_there_is(desk: Desk) -> None:
     beat(desk.storage, owner=WORKER, host="host-1", pid=41, running=[])
     said = text_of(desk.page("/"))
-    assert "3 jobs were given up and wait for you." in said
-    assert "shop fails: its breaker is open" in said
-    assert "site-build is paused" in said
+    assert "3 jobs were given up. See why, mend the cause, and retry." in said
+    assert "shop fails, so its breaker is open." in said
+    assert "site-build is paused. Its queue is kept until somebody resumes it." in said
     assert "No worker is running" not in said
-    assert re.search(r"Received, 1 h 9 .* Dead 3 Workers 1", said)
+    assert re.search(
+        r"Received, 1 h 9 \d+ in 5 min .* Dead 3 wait for a person Workers 1 seen just now", said
+    )
+    assert "95 % within" in said
     assert "Spring banner" in said
     assert said.count("The numbers as a table") == 2
 
@@ -326,13 +335,33 @@ def test_event_tells_its_whole_story(desk: Desk) -> None:
         "Attempt 1: succeeded",
         "POST https://shop.example/*** answered 422 in 0.18 s (2312 bytes sent)",
         "Attempt 1: failed, given up",
+        "Given up: https://shop.example/*** answered 422 destination-refused",
+        f"What to do: {REASONS['destination-refused'].todo}.",
         "Given up. Mend the cause and retry it",
+        "after it came",
         "a person cancelled it",
         "only the EU does not want it: it needs that $.payload.region in",
         "here it is missing",
         "&#34;rootContentItem&#34;",
     ):
         assert told in said, told
+
+
+def test_event_says_in_short_how_each_job_stands(desk: Desk) -> None:
+    page = desk.page(f"/events/{desk.scene.events['Summer sale']}")
+    job = desk.scene.jobs["Summer sale", "shop"]
+    assert f'href="#job-{job}">shop: dead</a>' in page
+    assert "search: succeeded" in page
+
+
+def test_alert_is_a_page_that_says_what_to_do(storage: Storage) -> None:
+    desk = opened(storage)
+    raise_alert(storage, Alert("id-conflict", "main e", "1", "Event e came again."), to=["shop"])
+    page = desk.page(f"/events/{find_event(storage, 'alert:id-conflict:main e:1')}")
+    said = text_of(page)
+    assert f"Event e came again. What to do: {ALERTS['id-conflict'].todo}." in said
+    assert "No rule was asked: this is no webhook." in said
+    assert "/replay" not in page
 
 
 def test_event_says_what_comes_next(desk: Desk) -> None:
@@ -381,18 +410,55 @@ def test_job_leads_to_its_place_in_the_event(desk: Desk) -> None:
 
 def test_dead_letters_are_grouped_by_reason(desk: Desk) -> None:
     page = desk.page("/dead")
-    assert re.search(r"destination-refused .* forward → shop 3 ", text_of(page))
+    said = text_of(page)
+    assert "3 forward → shop destination-refused Retry all 3" in said
+    assert f"What to do: {REASONS['destination-refused'].todo}." in said
+    assert "Newest: <" not in said
     link = re.search(r'href="(/dead/group[^"]+)"', page)
     assert link
     said = text_of(desk.page(link[1].replace("&amp;", "&")))
     assert "Retry 3 dead jobs" in said
+    assert "What to do:" in said
     assert "Shop hero" in said
+
+
+def test_group_is_retried_from_the_list_of_groups(storage: Storage) -> None:
+    desk = opened(storage)
+    page = desk.page("/dead")
+    [form] = re.findall(r'(?s)<form method="post" action="/dead/retry".*?</form>', page)
+    fields = {name: field(form, name) for name in ("reason", "action", "target")}
+    answer = desk.press("/dead/retry", **fields)
+    assert answer.headers["Location"] == "/dead"
+    assert "No job waits for you." in desk.page("/dead")
 
 
 def test_destinations_show_state_and_queue(desk: Desk) -> None:
     said = text_of(desk.page("/destinations"))
-    assert re.search(r"shop breaker open The breaker is open since .* after 5 failures", said)
-    assert re.search(r"site-build paused Paused .* rebuild of the site, until Monday", said)
+    assert re.search(r"shop breaker open http://127.0.0.1:9/… not signed, 16 at once", said)
+    assert re.search(r"5 failures in a row: the breaker is open since", said)
+    assert re.search(r"site-build paused .* Paused .* rebuild of the site, until Monday", said)
+
+
+def test_probe_of_a_destination_is_never_in_the_past(storage: Storage) -> None:
+    desk = opened(storage)
+    waiting = list_jobs(storage, JobFilter(state="waiting", target="shop")).rows[0]
+    event = f"/events/{waiting.event}"
+    for minutes, told in ((-1, ", as soon as a worker is free"), (1, r" \d\d:\d\d:\d\d in")):
+        with storage.write() as connection:
+            due = now_ms() + minutes * 60_000
+            connection.execute(update(destination_states).values(probe_at=due))
+        assert re.search(f"see whether it is back{told}", text_of(desk.page(event)))
+        assert not re.search(r"is back[^.]* ago", text_of(desk.page("/destinations")))
+
+
+def test_late_queue_is_a_trouble_unless_its_destination_is_held(storage: Storage) -> None:
+    desk = opened(storage)
+    with storage.write() as connection:
+        waits = jobs.c.state == "waiting"
+        connection.execute(update(jobs).where(waits).values(run_at=now_ms() - 400_000))
+    said = text_of(desk.page("/"))
+    assert "Jobs of forward for search are 6 min 40 s late" in said or "are 6 min late" in said
+    assert "Jobs of forward for site-build" not in said
 
 
 def test_live_answer_leaves_out_what_cannot_change(desk: Desk) -> None:
@@ -455,7 +521,7 @@ def test_empty_group_retries_nothing(storage: Storage) -> None:
 def test_pause_and_resume(storage: Storage) -> None:
     desk = opened(storage)
     desk.press("/destinations/search/pause", reason="a new index <is> built")
-    assert "search paused Paused" in text_of(desk.page("/destinations"))
+    assert "Paused" in text_of(desk.page("/destinations"))
     assert "a new index &lt;is&gt; built" in desk.page("/destinations")
     desk.press("/destinations/search/resume")
     assert "search flowing" in text_of(desk.page("/destinations"))

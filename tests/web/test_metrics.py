@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import insert, update
+from sqlalchemy import func, insert, select, update
 
 from app.errors import StorageUnavailable
 from app.ledger import accept, beat, claim, finish
@@ -91,6 +91,43 @@ def test_oldest_job_counts_whatever_it_waits_for(storage: Storage) -> None:
     assert page[f"dc_relay_queue_oldest_seconds{place}"] == pytest.approx(7200, abs=30)
     assert page[f"dc_relay_queue_due_seconds{place}"] == 0
     assert claim(storage, owner="w", wanted={"forward:default": 1}) == []
+
+
+def test_page_tells_how_long_it_took_from_webhook_to_done(storage: Storage) -> None:
+    accept_items(storage, 3)
+    for _ in range(3):
+        finish(storage, claim_one(storage), Decision("succeeded", "succeeded"))
+    with storage.write() as connection:
+        first = jobs.c.id == select(func.min(jobs.c.id)).scalar_subquery()
+        connection.execute(update(jobs).values(finished_at=jobs.c.created_at + 1400))
+        connection.execute(update(jobs).where(first).values(created_at=jobs.c.finished_at - 7000))
+    page = scrape(storage)
+    name = "dc_relay_last_minute_done_seconds"
+    within = {
+        bound: page[f'{name}_bucket{{action="forward",le="{bound}",target="default"}}']
+        for bound in ("1.0", "2.5", "5.0", "10.0", "+Inf")
+    }
+    assert within == {"1.0": 0, "2.5": 2, "5.0": 2, "10.0": 3, "+Inf": 3}
+    assert page[f'{name}_sum{{action="forward",target="default"}}'] == pytest.approx(9.8)
+
+
+def test_every_destination_has_its_breaker_on_the_page_also_when_all_is_well(
+    storage: Storage,
+) -> None:
+    with storage.write() as connection:
+        connection.execute(insert(destination_states).values(name="gone", breaker="half-open"))
+    page = scrape(storage)
+
+    def breaker(name: str) -> dict[str, float]:
+        return {
+            state: page[f'dc_relay_destination_breaker{{destination="{name}",state="{state}"}}']
+            for state in ("closed", "open", "half-open")
+        }
+
+    assert breaker("search") == {"closed": 1, "open": 0, "half-open": 0}
+    assert breaker("gone") == {"closed": 0, "open": 0, "half-open": 1}
+    assert page['dc_relay_destination_held{destination="search",why="breaker"}'] == 0
+    assert page['dc_relay_destination_held{destination="gone",why="breaker"}'] == 1
 
 
 def test_empty_service_has_a_page_of_zeros(sqlite_url: str) -> None:

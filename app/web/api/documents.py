@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, render_template
+from markupsafe import Markup, escape
+
+from app.web.policy import harden
 
 NAME = "api-documents"
 PATHS = ("openapi.json", "docs")
@@ -33,6 +36,7 @@ class Operation:
 def build(document: Callable[[], dict[str, Any]], *, prefix: str) -> Blueprint:
     """The blueprint of `openapi.json` and `docs`."""
     blueprint = Blueprint(NAME, __name__, url_prefix=prefix, template_folder="templates")
+    blueprint.after_request(harden)
 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
@@ -43,11 +47,21 @@ def build(document: Callable[[], dict[str, Any]], *, prefix: str) -> Blueprint:
         return render_template(
             "api/docs.html",
             info=document()["info"],
+            coded=coded,
             groups=operations(document()),
             schemas=document()["components"]["schemas"],
         )
 
     return blueprint
+
+
+def coded(text: str) -> Markup:
+    """A text of the document with what stands in backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
 
 
 def operations(document: dict[str, Any]) -> dict[str, list[Operation]]:

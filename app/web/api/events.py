@@ -8,14 +8,8 @@ from app.ledger.mending_many import replay_where
 from app.ledger.numbers import Overview, overview
 from app.ledger.paging import Page
 from app.ledger.planning import planner
-from app.ledger.searching import (
-    EventRow,
-    EventStory,
-    count_events,
-    list_events,
-    read_event,
-    show_event,
-)
+from app.ledger.records import EventRow, EventStory
+from app.ledger.searching import count_events, list_events, read_event, show_event
 from app.web.api import schemas
 from app.web.api.arguments import Asked, EventsAsked, EventsToReplay
 from app.web.api.fields import ID_PATH

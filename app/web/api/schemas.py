@@ -10,7 +10,7 @@ from typing import Any
 from marshmallow import Schema, fields, pre_dump
 
 from app.ledger.numbers import Overview
-from app.ledger.searching import EventStory, JobStory
+from app.ledger.records import EventStory, JobStory
 from app.web.api.fields import When
 
 

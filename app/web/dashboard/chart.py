@@ -50,6 +50,7 @@ class Chart:
     succeeded: int
     dead: int
     highest: int
+    deepest: int
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -83,6 +84,7 @@ def draw(points: Sequence[Point], *, unit: str) -> Chart:
         succeeded=sum(point.succeeded for point in points),
         dead=sum(point.dead for point in points),
         highest=highest,
+        deepest=deepest,
     )
 
 

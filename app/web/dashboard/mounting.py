@@ -8,25 +8,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from app import __version__
+from app.advice import why_paused
 from app.errors import NoSuchRecord, StorageUnavailable, VerbRefused
 from app.ledger.paging import CursorInvalid
 from app.web.auth import AdminGate
 from app.web.dashboard import acting, door, reading, session, views, wording
+from app.web.policy import harden
 from app.web.services import OperatorServices
-
-# Everything comes from this service itself, and nothing may frame it or be sent elsewhere.
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "style-src 'self'",
-        "script-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-    )
-)
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +29,7 @@ def mount(app: Flask, services: OperatorServices, gate: AdminGate) -> None:
     actions = acting.build(services)
     entrance = door.build(gate)
     for blueprint in (pages, actions, entrance):
-        blueprint.after_request(_harden)
+        blueprint.after_request(harden)
         _show_errors(blueprint)
     for blueprint in (pages, actions):
         blueprint.before_request(_require_session)
@@ -61,14 +49,6 @@ def _require_session() -> WerkzeugResponse | None:
     return None
 
 
-def _harden(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    # Not `no-referrer`: browsers then send forms with an `Origin` of `null`.
-    response.headers["Referrer-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    return response
-
-
 def _shared() -> dict[str, object]:
     """What every template may use."""
     now = views.utc_now()
@@ -82,8 +62,11 @@ def _shared() -> dict[str, object]:
         "when": lambda moment: wording.when(moment, now),
         "clock": wording.clock,
         "duration": wording.duration,
+        "at_most": wording.at_most,
         "plural": wording.plural,
         "event_word": wording.event_word,
+        "sentence": wording.sentence,
+        "why_paused": why_paused,
     }
 
 

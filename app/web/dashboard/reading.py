@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from app.advice import of_reason
 from app.config import Settings
 from app.ledger.filters import STATES, EventFilter, JobFilter
 from app.ledger.numbers import overview as read_overview
@@ -33,7 +34,8 @@ def build(settings: Settings, storage: Storage) -> Blueprint:
         return render_template(
             "dashboard/overview.html",
             state=now,
-            troubles=views.troubles(now),
+            troubles=views.troubles(now, late=settings.alerts.oldest_waiting),
+            within=views.done_within(storage),
             hour=views.minutes_chart(storage),
             day=None if is_live else views.hours_chart(storage),
             latest=views.latest(storage),
@@ -98,6 +100,7 @@ def _add_dead(blueprint: Blueprint, storage: Storage) -> None:
         return render_template(
             "dashboard/dead_group.html",
             wanted=wanted,
+            advice=of_reason(wanted.reason),
             count=count_jobs(storage, wanted),
             page=list_jobs(storage, wanted, cursor=cursor, limit=20),
             cursor=cursor,

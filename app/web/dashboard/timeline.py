@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.advice import Advice, of_reason
 from app.ledger.numbers import DestinationRow
-from app.ledger.searching import AttemptRow, JobRow, JobStory
+from app.ledger.records import AttemptRow, JobRow, JobStory
 from app.web.dashboard.wording import OUTCOMES, duration, relative
 
 # Shown by themselves; the rest of an attempt's detail follows as it is.
 _EXCHANGE = ("method", "url", "status", "milliseconds", "answer", "bytes")
+
+# A cancelled job's reason is why it was not done before a person took it away.
+_VERDICTS = {
+    "dead": "Given up",
+    "waiting": "Not done yet",
+    "skipped": "Skipped",
+    "superseded": "Superseded",
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,31 @@ class Line:
     job: JobRow
     tried: tuple[Tried, ...]
     next: Next
-    closing: str | None
     message_bytes: int | None
+
+    @property
+    def verdict(self) -> str | None:
+        """How a job stands for which a reason was given, in a word or two; else None."""
+        return _VERDICTS.get(self.job.state) if self.job.reason else None
+
+    @property
+    def why(self) -> str:
+        """What was met; where an attempt before the last one said it, nothing."""
+        is_of_the_end = self.job.state in ("dead", "waiting")
+        return (self.job.message or "") if is_of_the_end else ""
+
+    @property
+    def advice(self) -> Advice | None:
+        """What its reason means, and what to do."""
+        return of_reason(self.job.reason)
+
+    @property
+    def took(self) -> float | None:
+        """Seconds from when it was asked for until it had succeeded."""
+        job = self.job
+        if job.state != "succeeded" or job.finished_at is None:
+            return None
+        return max(0.0, (job.finished_at - job.created_at).total_seconds())
 
     @property
     def may_retry(self) -> bool:
@@ -71,20 +103,8 @@ def line(story: JobStory, places: Mapping[str, DestinationRow], now: datetime) -
         job=job,
         tried=tuple(_tried(attempt) for attempt in story.attempts),
         next=_waiting(job, place, now) if job.state == "waiting" else _not_waiting(job, now),
-        closing=_closing(story),
         message_bytes=story.message_bytes,
     )
-
-
-def _closing(story: JobStory) -> str | None:
-    """Why the job ended as it did, where no attempt has said so already."""
-    job = story.job
-    last = story.attempts[-1] if story.attempts else None
-    if job.state == "superseded" and job.reason and (last is None or last.reason != job.reason):
-        return f"Reason: {job.reason}"  # its message is that of an earlier attempt
-    if job.state in ("dead", "skipped") and (last is None or last.reason != job.reason):
-        return f"Reason: {job.reason}. {job.message or ''}"
-    return None
 
 
 def _tried(attempt: AttemptRow) -> Tried:
@@ -138,11 +158,13 @@ def _waiting(job: JobRow, place: DestinationRow | None, now: datetime) -> Next:
         return Next(f"Waits in the queue: {job.target} is paused. It is sent after a resume.")
     which = "Next try" if job.attempts else "First try"
     if place and place.breaker != "closed":
-        return Next(
+        text = (
             f"Waits in the queue: {job.target} failed too often, and its breaker is "
-            f"{place.breaker}. One job is sent to see whether it is back",
-            place.probe_at,
+            f"{place.breaker}. One job is sent to see whether it is back"
         )
+        if place.probe_at is None or place.probe_at <= now:
+            return Next(f"{text}, as soon as a worker is free.")
+        return Next(text, place.probe_at)
     if job.run_at > now:
         return Next(which, job.run_at)
     return Next(f"{which} as soon as a worker is free; due", job.run_at)

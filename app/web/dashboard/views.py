@@ -6,9 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from app.config import Settings
+from app.advice import Advice, of_reason
+from app.config import Destination, Settings
+from app.destinations.hiding import masked_url
 from app.errors import VerbRefused
+from app.ledger.durations import done_lately, time_for
 from app.ledger.filters import EventFilter, JobFilter
 from app.ledger.numbers import (
     DestinationRow,
@@ -21,19 +25,14 @@ from app.ledger.numbers import (
 from app.ledger.overview import Hour, last_day
 from app.ledger.planning import reread
 from app.ledger.queues import DeadGroup
-from app.ledger.searching import (
-    EventRow,
-    EventStory,
-    JobRow,
-    StoredEvent,
-    list_events,
-    list_jobs,
-    show_event,
-)
+from app.ledger.records import EventRow, EventStory, JobRow, StoredEvent
+from app.ledger.searching import list_events, list_jobs, show_event
+from app.ledger.watching import ALERT_ORIGIN
 from app.rules import Explanation, explain
 from app.storage import Storage
 from app.web.dashboard.chart import Chart, Point, draw
 from app.web.dashboard.timeline import Line, line
+from app.web.dashboard.wording import duration, plural
 
 # A worker beats every 2.5 s, and its lease ends after 10 s.
 OLDEST_BEAT = 15.0
@@ -43,11 +42,15 @@ _LATEST = 8
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that a person should see: how bad (`bad` or `warn`), what, and where to look."""
+    """Something that a person should see: how bad (`bad` or `warn`), what it is, what to do.
+
+    `endpoint` is the page that has more of it; None where there is none.
+    """
 
     level: str
     text: str
-    endpoint: str
+    todo: str
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,14 @@ class EventPage:
     body: str | None
     body_cut: bool
 
+    @property
+    def alert(self) -> dict[str, Any] | None:
+        """What an alert says; None for every other event."""
+        if self.story.event.origin != ALERT_ORIGIN:
+            return None
+        told = json.loads(self.story.body)
+        return told if told.get("text") else None
+
 
 @dataclass(frozen=True)
 class Group:
@@ -84,6 +95,32 @@ class Group:
 
     counts: DeadGroup
     newest: JobRow | None
+
+    @property
+    def advice(self) -> Advice | None:
+        """What the reason means, and what to do."""
+        return of_reason(self.counts.reason)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A destination: how it fares, and what the settings say of it where they know it."""
+
+    row: DestinationRow
+    settings: Destination | None
+
+    @property
+    def facts(self) -> list[str]:
+        """Where it is, and how it is sent to."""
+        if self.settings is None:
+            return []
+        signed = "signed" if self.settings.signing_secrets else "not signed"
+        facts = [masked_url(self.settings.url), signed]
+        if self.settings.rate is not None:
+            facts.append(f"at most {self.settings.rate:g} a second")
+        if self.settings.concurrency is not None:
+            facts.append(f"{self.settings.concurrency} at once")
+        return facts
 
 
 def names(settings: Settings) -> list[str]:
@@ -96,23 +133,28 @@ def targets(settings: Settings) -> list[str]:
     return list(dict.fromkeys([*names(settings), *(hub.key for hub in settings.hubs)]))
 
 
-def troubles(now: Overview) -> list[Trouble]:
-    """Find what is wrong at this moment, the worst first."""
+def troubles(now: Overview, *, late: float) -> list[Trouble]:
+    """Find what is wrong at this moment, the worst first; `late`: seconds that a job may be due."""
     found = []
     if now.beat_age is None or now.beat_age > OLDEST_BEAT:
-        found.append(Trouble("bad", "No worker is running, so no job is done.", "overview"))
+        todo = "Start one with dc-relay worker. Nothing is lost: everything waits."
+        found.append(Trouble("bad", "No worker is running, so no job is done.", todo))
     if now.dead:
-        jobs = (
-            "1 job was given up and waits"
-            if now.dead == 1
-            else f"{now.dead:,} jobs were given up and wait"
-        )
-        found.append(Trouble("bad", f"{jobs} for you.", "dead"))
+        text = f"{plural(now.dead, 'job')} {'was' if now.dead == 1 else 'were'} given up."
+        found.append(Trouble("bad", text, "See why, mend the cause, and retry.", "dead"))
     for name in now.open_breakers:
-        text = f"{name} fails: its breaker is open, and its queue is kept."
-        found.append(Trouble("warn", text, "destinations"))
+        text = f"{name} fails, so its breaker is open."
+        todo = "Its queue is kept, and one job is sent now and then to see whether it is back."
+        found.append(Trouble("warn", text, todo, "destinations"))
     for name in now.paused:
-        found.append(Trouble("warn", f"{name} is paused, and its queue grows.", "destinations"))
+        todo = "Its queue is kept until somebody resumes it."
+        found.append(Trouble("warn", f"{name} is paused.", todo, "destinations"))
+    held = {*now.open_breakers, *now.paused}
+    for lane in now.lanes:
+        if lane.target not in held and (lane.due_age or 0) > late:
+            text = f"Jobs of {lane.action} for {lane.target} are {duration(lane.due_age)} late."
+            todo = "If it is not slow, run more workers, or raise its rate or concurrency."
+            found.append(Trouble("warn", text, todo, "destinations"))
     return found
 
 
@@ -187,9 +229,15 @@ def latest(storage: Storage) -> Sequence[EventRow]:
     return list_events(storage, EventFilter(), limit=_LATEST).rows
 
 
-def destinations(storage: Storage, settings: Settings) -> list[DestinationRow]:
+def destinations(storage: Storage, settings: Settings) -> list[Place]:
     """Read how each destination fares."""
-    return list_destinations(storage, names(settings))
+    rows = list_destinations(storage, names(settings))
+    return [Place(row, settings.destination(row.name)) for row in rows]
+
+
+def done_within(storage: Storage) -> float | None:
+    """Seconds within which 95 of 100 jobs succeeded that came to it in the last five minutes."""
+    return time_for(0.95, done_lately(storage, last_ms=300_000))
 
 
 def utc_now() -> datetime:

@@ -46,6 +46,15 @@ def duration(seconds: float | None) -> str:
     raise AssertionError("60 s and more are minutes")
 
 
+def at_most(seconds: float | None) -> str:
+    """Write a bound: `2.5 s`, `1 min`; a dash for None, and what is more than a day as that."""
+    if seconds is None:
+        return NOTHING
+    if seconds == float("inf"):
+        return "> 1 d"
+    return f"{seconds:g} s" if seconds < 60 else duration(seconds)
+
+
 def relative(moment: datetime, now: datetime) -> str:
     """Write how far a moment is from now: `4 min ago`, `in 12 s`, `now`."""
     seconds = (moment - now).total_seconds()
@@ -84,5 +93,10 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def event_word(name: str) -> str:
-    """An event's name without what all of Amplience's names begin with."""
-    return name.removeprefix("dynamic-content.")
+    """An event's name without what all of Amplience's names, or of ours, begin with."""
+    return name.removeprefix("dynamic-content.").removeprefix("dc-relay.")
+
+
+def sentence(text: str) -> str:
+    """A text that begins in small letters, as a sentence of its own."""
+    return f"{text[:1].upper()}{text[1:]}."

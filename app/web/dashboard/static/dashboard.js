@@ -8,7 +8,7 @@
   if (!document.body.hasAttribute("data-follow") || !document.querySelector("[data-live]")) return;
 
   const button = bar.querySelector("button");
-  const word = bar.querySelector("[role=status]");
+  const word = document.getElementById("follow-word");
   let following = true;
   let timer = 0;
 

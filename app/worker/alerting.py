@@ -1,0 +1,126 @@
+"""Finds what a person should know, and tells it: to Sentry, and to the destinations of `[alerts]`.
+
+Workers and web processes both do it, so that it is found out from outside the thing that broke.
+Alerts are sent as jobs by the workers; where none lives, the web sends them itself, because the
+news that no worker lives must not wait for one. This module must not know how a thing is found.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.config import Settings
+from app.ledger import Pace, claim, readiness
+from app.ledger.watching import SILENT_MS, Alert, alert_lane, look, raise_alert
+from app.observability import report
+from app.storage import Storage
+from app.worker.running import Runner
+
+# A dead job and a destination's breaker are reported by the worker that sees them.
+_NOT_REPORTED_YET = frozenset(
+    {"oldest-waiting", "id-conflict", "no-live-worker", "signatures-refused"}
+)
+# Of somebody who guesses, within this time.
+_MANY, _MANY_WITHIN = 20, 600.0
+# Of a secret that was changed on one side only: so many wrong ones and no right one.
+_WRONG, _WRONG_WITHIN = 3, 3600.0
+_RIGHT = ("accepted", "ignored", "duplicate")
+
+_log = structlog.get_logger(__name__)
+
+
+def watch(settings: Settings, storage: Storage) -> None:
+    """Look for what an operator should know, and tell it once over all processes."""
+    limit = round(settings.alerts.oldest_waiting * 1000)
+    for alert in look(storage, oldest_waiting_ms=limit):
+        tell(settings, storage, alert)
+
+
+def tell(settings: Settings, storage: Storage, alert: Alert) -> None:
+    """Raise one alert; Sentry is told as well, unless what happened was reported there already."""
+    if not raise_alert(storage, alert, to=settings.alerts.to):
+        return
+    _log.warning("alert.raised", slug=alert.slug, subject=alert.subject)
+    if alert.slug in _NOT_REPORTED_YET:
+        report(f"alert: {alert.slug}", **alert.told)
+
+
+def alert_paces(settings: Settings) -> dict[str, Pace]:
+    """The lanes of alerts, with their destinations' limits."""
+    places = [settings.destination(name) for name in settings.alerts.to]
+    return {
+        alert_lane(place.name): Pace(place.name, place.rate, place.concurrency)
+        for place in places
+        if place is not None
+    }
+
+
+def send_alerts_alone(storage: Storage, runner: Runner, paces: Mapping[str, Pace]) -> int:
+    """Send the alerts that are due if no worker lives to do it; returns how many were tried.
+
+    Their leases are not renewed. A worker that starts meanwhile may send one again, under the same
+    `webhook-id`.
+    """
+    age = readiness(storage).worker_beat_age
+    if age is not None and age * 1000 <= SILENT_MS:
+        return 0
+    owner = f"{socket.gethostname()}.{os.getpid()}.web"
+    tried = 0
+    while claimed := claim(storage, owner=owner, wanted=dict.fromkeys(paces, 1), paces=paces):
+        for job in claimed:
+            runner.run(job)
+        tried += len(claimed)
+    return tried
+
+
+@dataclass(frozen=True)
+class _Look:
+    at: float
+    refused: float
+    wrong: float
+    right: float
+
+
+@dataclass
+class SignatureWatch:
+    """Judges from the door's counters whether signatures fail more than by chance.
+
+    They are those of all web processes of this machine, and count from its start.
+    """
+
+    _looks: deque[_Look] = field(default_factory=deque)
+
+    def judge(self, outcomes: Mapping[str, float], *, now: float) -> Alert | None:
+        """Compare with what was counted before; `now` in seconds since 1970."""
+        latest = _Look(
+            now,
+            refused=sum(n for slug, n in outcomes.items() if slug.startswith("signature-")),
+            wrong=outcomes.get("signature-mismatch", 0),
+            right=sum(outcomes.get(slug, 0) for slug in _RIGHT),
+        )
+        self._looks.append(latest)
+        while now - self._looks[0].at > _WRONG_WITHIN:
+            self._looks.popleft()
+        many = next(look for look in self._looks if now - look.at <= _MANY_WITHIN)
+        if (refused := latest.refused - many.refused) >= _MANY:
+            text = f"{refused:.0f} webhooks within 10 minutes had no right signature."
+            return _refused(now, text, refused)
+        first = self._looks[0]
+        wrong = latest.wrong - first.wrong
+        if wrong >= _WRONG and latest.right == first.right:
+            text = (
+                f"{wrong:.0f} webhooks within an hour had a wrong signature, and none a right one."
+            )
+            return _refused(now, text, wrong)
+        return None
+
+
+def _refused(now: float, text: str, count: float) -> Alert:
+    hour = str(int(now // 3600))
+    return Alert("signatures-refused", "webhooks", hour, text, {"refused": round(count)})
