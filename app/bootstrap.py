@@ -37,10 +37,10 @@ from app.destinations.sending import DestinationClient
 from app.destinations.trial import Trial, try_destination
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
-from app.ledger import Accepted, GroupCommit, Job, Pace, Readiness, accept, prune, readiness
+from app.ledger import Accepted, Job, Pace, Readiness, accept, prune, readiness
 from app.observability import webhooks_by_outcome
 from app.rules import Plan
-from app.storage import Storage
+from app.storage import GroupCommit, Storage
 from app.worker import Chore, Runner, Worker, WorkerOptions
 from app.worker.alerting import (
     SignatureWatch,
@@ -65,11 +65,13 @@ class WebLedger:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._group = GroupCommit(lambda batch: accept(storage, batch))
+        self._group: GroupCommit[tuple[WebhookEvent, Sequence[Plan]], Accepted] = GroupCommit(
+            partial(accept, storage)
+        )
 
     def accept(self, event: WebhookEvent, plans: Sequence[Plan]) -> Accepted:
-        """Commit one event with its jobs; see `GroupCommit.accept`."""
-        return self._group.accept(event, plans)
+        """Commit one event with its jobs; see `GroupCommit.commit`."""
+        return self._group.commit((event, plans))
 
     def ping(self) -> None:
         """Return if the database answers; raises `StorageUnavailable`."""

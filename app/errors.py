@@ -175,6 +175,10 @@ class StorageUnavailable(AppError):
     transient = True
 
 
+class WriteConflict(StorageUnavailable):
+    """Two transactions waited for each other, and this one gave way: done again, it passes."""
+
+
 class SchemaMismatch(AppError):
     """The database's schema is not the one this code knows; the message says what to run."""
 

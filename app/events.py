@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 CONTENT_ITEM_CREATED = "dynamic-content.content-item.created"
@@ -81,7 +82,12 @@ class WebhookEvent:
             "payload": self.payload,
         }
 
-    @property
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the bytes as they came: what differs in it may still be the same event."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of name and payload.
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from app.errors import WebhookRejected
 from app.events import WebhookEvent, milliseconds
 from app.ledger.precedence import same_say
+from app.ledger.rows import among, insert_rows
 from app.rules import Plan
+from app.schemas import load_event
 from app.storage import Storage
 from app.storage.tables import event_conflicts, in_state, jobs, now_ms, webhook_events
 
@@ -22,7 +24,25 @@ JOBS_CHANNEL = "dc_relay_jobs"
 # Of several waiting jobs of these actions for one key, only the newest has anything left to say.
 NEWEST_WINS = frozenset({"forward"})
 
-_BAD_VALUE = (DataError, UnicodeError, OverflowError)
+# Sent at the commit: a worker that wakes up finds the jobs.
+_NOTIFY = select(func.pg_notify(JOBS_CHANNEL, ""))
+# Both: SQLite uses the index by key only where the index's own condition is asked for.
+_WAITING_BY_KEY = (in_state(jobs, "waiting", "running"), in_state(jobs, "waiting"))
+# Built once: to build a statement costs more than to run it.
+_CLOCK = select(now_ms())
+_KNOWN = select(
+    webhook_events.c.hub,
+    webhook_events.c.event_id,
+    webhook_events.c.fingerprint,
+    webhook_events.c.body,
+).where(webhook_events.c.hub == bindparam("hub"), among(webhook_events.c.event_id, "ids"))
+_CROWDED = (
+    select(jobs.c.key)
+    .where(among(jobs.c.key, "keys"), *_WAITING_BY_KEY)
+    .group_by(jobs.c.key)
+    .having(func.count() > 1)
+)
+_BAD_VALUE = (DataError, IntegrityError, UnicodeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -46,18 +66,8 @@ def accept(storage: Storage, batch: Batch) -> list[Accepted | WebhookRejected]:
     """
     try:
         return list(_accept(storage, batch))
-    except IntegrityError as error:
-        # Another process wrote one of these ids at the same moment: now it can be seen.
-        if not _is_repeat(error):
-            return _one_by_one(storage, batch, error)
     except _BAD_VALUE as error:
         return _one_by_one(storage, batch, error)
-    return accept(storage, batch)
-
-
-def _is_repeat(error: IntegrityError) -> bool:
-    text = str(error.orig)
-    return "webhook_events_once" in text or "webhook_events.event_id" in text
 
 
 def _one_by_one(
@@ -77,53 +87,48 @@ def _one_by_one(
 
 def _accept(storage: Storage, batch: Batch) -> list[Accepted]:
     with storage.write() as connection:
-        now = connection.execute(select(now_ms())).scalar_one()
-        known = _known(connection, [event for event, _ in batch])
-        new: list[tuple[WebhookEvent, Sequence[Plan]]] = []
-        answers: list[Accepted] = []
-        for event, plans in batch:
-            fingerprint = known.setdefault((event.hub, event.id), "")
-            if fingerprint:
-                answers.append(_seen_before(connection, event, fingerprint, now))
-                continue
-            known[event.hub, event.id] = event.fingerprint
-            new.append((event, plans))
-            answers.append(Accepted("accepted", len(plans)) if plans else Accepted("ignored"))
-        _write(connection, new, now)
-        if any(plans for _, plans in new) and not storage.is_sqlite:
-            # Sent at the commit: a worker that wakes up finds the jobs.
-            connection.execute(select(func.pg_notify(JOBS_CHANNEL, "")))
-        return answers
+        now = connection.execute(_CLOCK).scalar_one()
+        rows = [_event_row(event, now) for event, _ in batch]
+        # The unique index says which are new: a look before would miss what another process
+        # writes at the same moment.
+        written = insert_rows(connection, webhook_events, rows, unless_known=("hub", "event_id"))
+        _insert_jobs(connection, list(_job_rows(batch, written, now)), now)
+        known = _known(connection, [event for event, _ in _missing(batch, written)])
+        return [
+            _new(plans)
+            if row_id is not None
+            else _seen_before(connection, event, known[event.hub, event.id], now)
+            for (event, plans), row_id in zip(batch, written, strict=True)
+        ]
 
 
-def _known(connection: Connection, events: Sequence[WebhookEvent]) -> dict[tuple[str, str], str]:
-    """Find the fingerprints of those events that are written already."""
-    columns = webhook_events.c
-    known: dict[tuple[str, str], str] = {}
+def _missing(batch: Batch, written: Sequence[int | None]) -> Iterator[tuple[WebhookEvent, Any]]:
+    return (entry for entry, row_id in zip(batch, written, strict=True) if row_id is None)
+
+
+def _new(plans: Sequence[Plan]) -> Accepted:
+    return Accepted("accepted", len(plans)) if plans else Accepted("ignored")
+
+
+def _job_rows(
+    batch: Batch, written: Sequence[int | None], now: int
+) -> Iterator[tuple[Plan, dict[str, Any]]]:
+    for (event, plans), row_id in zip(batch, written, strict=True):
+        if row_id is not None:
+            for plan in plans:
+                yield plan, _job_row(plan, event.hub, row_id, now)
+
+
+def _known(
+    connection: Connection, events: Sequence[WebhookEvent]
+) -> dict[tuple[str, str], Row[Any]]:
+    """Find what is written of events that are known."""
+    known: dict[tuple[str, str], Row[Any]] = {}
     for hub in {event.hub for event in events}:  # the index begins with the hub
-        rows = connection.execute(
-            select(columns.event_id, columns.fingerprint).where(
-                columns.hub == hub,
-                columns.event_id.in_([event.id for event in events if event.hub == hub]),
-            )
-        )
-        known |= {(hub, row.event_id): row.fingerprint for row in rows}
+        ids = [event.id for event in events if event.hub == hub]
+        rows = connection.execute(_KNOWN, {"hub": hub, "ids": ids})
+        known |= {(row.hub, row.event_id): row for row in rows}
     return known
-
-
-def _write(
-    connection: Connection, new: Sequence[tuple[WebhookEvent, Sequence[Plan]]], now: int
-) -> None:
-    """Write many events and their jobs in a few statements: a statement costs more than a row."""
-    if not new:
-        return
-    events = _insert(connection, webhook_events, [_event_row(event, now) for event, _ in new])
-    wanted = [
-        (plan, _job_row(plan, event.hub, row_id, now))
-        for (event, plans), row_id in zip(new, events, strict=True)
-        for plan in plans
-    ]
-    _insert_jobs(connection, wanted, now)
 
 
 def add_jobs(
@@ -140,15 +145,13 @@ def _insert_jobs(
 ) -> list[int]:
     if not wanted:
         return []
-    identifiers = _insert(connection, jobs, [row for _, row in wanted])
+    written = insert_rows(connection, jobs, [row for _, row in wanted])
+    identifiers = [identifier for identifier in written if identifier is not None]
     _supersede(connection, [plan for plan, _ in wanted], identifiers, now)
+    if connection.dialect.name != "sqlite":
+        # Sent at the commit: a worker that wakes up finds the jobs.
+        connection.execute(_NOTIFY)
     return identifiers
-
-
-def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> list[int]:
-    """Insert rows; returns their ids, in the order of the rows."""
-    statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
-    return list(connection.execute(statement, rows).scalars())
 
 
 def _event_row(event: WebhookEvent, now: int) -> dict[str, Any]:
@@ -157,7 +160,9 @@ def _event_row(event: WebhookEvent, now: int) -> dict[str, Any]:
         "hub": event.hub,
         "event_id": event.id,
         "name": event.name,
-        "fingerprint": event.fingerprint,
+        # Of a webhook the bytes alone: its fingerprint takes longer, and is only needed when the id
+        # comes back. An event that we make has no payload in its body.
+        "fingerprint": event.digest if event.origin == "webhook" else event.fingerprint,
         "item_id": event.item_id,
         "snapshot_id": event.snapshot_id,
         "snapshot_created": milliseconds(created) if created else None,
@@ -198,14 +203,10 @@ def _supersede(
         for plan, identifier in zip(plans, identifiers, strict=True)
         if plan.action in NEWEST_WINS
     ]
-    crowded = set(
-        connection.execute(
-            select(jobs.c.key)
-            .where(jobs.c.key.in_({plan.key for plan, _ in newer}), in_state(jobs, "waiting"))
-            .group_by(jobs.c.key)
-            .having(func.count() > 1)
-        ).scalars()
-    )
+    if not newer:
+        return
+    keys = list({plan.key for plan, _ in newer})
+    crowded = set(connection.execute(_CROWDED, {"keys": keys}).scalars())
     for plan, identifier in newer:
         if plan.key in crowded:
             _take_place(connection, plan, identifier, now)
@@ -217,7 +218,7 @@ def _take_place(connection: Connection, plan: Plan, identifier: int, now: int) -
         .where(
             jobs.c.key == plan.key,
             same_say(plan.rule, plan.args),
-            in_state(jobs, "waiting"),
+            *_WAITING_BY_KEY,
             jobs.c.id < identifier,
             jobs.c.version <= (plan.version or now),
         )
@@ -241,9 +242,9 @@ def _delay(plan: Plan) -> int:
 
 
 def _seen_before(
-    connection: Connection, event: WebhookEvent, fingerprint: str, now: int
+    connection: Connection, event: WebhookEvent, known: Row[Any], now: int
 ) -> Accepted:
-    if fingerprint == event.fingerprint:
+    if _is_same(event, known):
         return Accepted("duplicate")
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
@@ -263,3 +264,12 @@ def _seen_before(
         )
     )
     return Accepted("conflict")
+
+
+def _is_same(event: WebhookEvent, known: Row[Any]) -> bool:
+    if known.fingerprint in (event.digest, event.fingerprint):
+        return True
+    try:
+        return load_event(known.body, hub=known.hub).fingerprint == event.fingerprint
+    except WebhookRejected:
+        return False  # what we made ourselves is no webhook

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.ledger.claiming import Job
@@ -17,13 +17,16 @@ def keep_message(storage: Storage, job: Job, *, body: bytes, content_type: str) 
     The first message stays: a second call changes nothing. Raises `JobLost` like `hold`.
     """
     dialect = sqlite if storage.is_sqlite else postgresql
-    with storage.write() as connection:
+
+    def keep(connection: Connection) -> None:
         renew(connection, job)
         connection.execute(
             dialect.insert(messages)
             .values(job=job.id, body=body, content_type=content_type, created_at=now_ms())
             .on_conflict_do_nothing(index_elements=["job"])
         )
+
+    storage.together(keep)
 
 
 def kept_message(storage: Storage, job: Job) -> tuple[bytes, str] | None:

@@ -110,27 +110,31 @@ def _held_until(pace: Pace, row: Row[Any]) -> int:
 
 
 def record_health(storage: Storage, destination: str, health: Health) -> Change | None:
+    """Do what `note_health` does, in a transaction of its own."""
+    with storage.write() as connection:
+        return note_health(connection, destination, health)
+
+
+def note_health(connection: Connection, destination: str, health: Health) -> Change | None:
     """Note how a send went; returns what it changed, once over all processes.
 
     `gone` (410) pauses the destination: it asked for nothing more (Standard Webhooks).
     """
-    if health == "good" and not _needs_word(storage, destination):
+    if health == "good" and not _needs_word(connection, destination):
         return None
-    with storage.write() as connection:
-        row = _locked(connection, destination)
-        now = connection.execute(select(now_ms())).scalar_one()
-        values, change = _after(row, health, now)
-        connection.execute(update(states).where(states.c.name == destination).values(values))
-        return change
+    row = _locked(connection, destination)
+    now = connection.execute(select(now_ms())).scalar_one()
+    values, change = _after(row, health, now)
+    connection.execute(update(states).where(states.c.name == destination).values(values))
+    return change
 
 
-def _needs_word(storage: Storage, destination: str) -> bool:
-    """Most sends go well and change nothing: these cost a read, no write."""
-    with storage.read() as connection:
-        row = connection.execute(
-            select(states.c.failures, states.c.breaker).where(states.c.name == destination)
-        ).one_or_none()
-        return row is not None and (row.failures > 0 or row.breaker != "closed")
+def _needs_word(connection: Connection, destination: str) -> bool:
+    """Most sends go well and change nothing: these lock no row."""
+    row = connection.execute(
+        select(states.c.failures, states.c.breaker).where(states.c.name == destination)
+    ).one_or_none()
+    return row is not None and (row.failures > 0 or row.breaker != "closed")
 
 
 def _after(row: Row[Any], health: Health, now: int) -> tuple[dict[str, Any], Change | None]:

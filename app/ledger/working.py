@@ -7,7 +7,7 @@ change it any more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, insert, literal, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,6 +16,7 @@ from app.errors import JobLost
 from app.ledger.accepting import NEWEST_WINS
 from app.ledger.claiming import LEASE_MS, Job
 from app.ledger.following import follow
+from app.ledger.pacing import Change, note_health
 from app.ledger.precedence import same_say
 from app.ledger.sent import note_sent
 from app.retry import Decision
@@ -38,7 +39,8 @@ def _mine(job: Job) -> ColumnElement[bool]:
 def beat(storage: Storage, *, owner: str, host: str, pid: int, running: Sequence[int]) -> set[int]:
     """Say that `owner` lives, and renew the leases of `running`; returns those still its own."""
     dialect = sqlite if storage.is_sqlite else postgresql
-    with storage.write() as connection:
+
+    def write(connection: Connection) -> set[int]:
         connection.execute(
             dialect.insert(beats)
             .values(owner=owner, host=host, pid=pid, started_at=now_ms(), beat_at=now_ms())
@@ -53,6 +55,9 @@ def beat(storage: Storage, *, owner: str, host: str, pid: int, running: Sequence
             .returning(jobs.c.id)
         )
         return set(renewed.scalars())
+
+    # Together with what is being finished: the two would lock the same jobs in different orders.
+    return storage.together(write)
 
 
 def retire(storage: Storage, *, owner: str) -> None:
@@ -73,8 +78,7 @@ def hold(storage: Storage, job: Job, *, progress: Mapping[str, Any] | None = Non
     another worker may have the job: a process that was stopped for a minute must do no harm when
     it goes on.
     """
-    with storage.write() as connection:
-        renew(connection, job, progress=progress)
+    storage.together(lambda connection: renew(connection, job, progress=progress))
 
 
 def renew(connection: Connection, job: Job, *, progress: Mapping[str, Any] | None = None) -> None:
@@ -87,38 +91,60 @@ def renew(connection: Connection, job: Job, *, progress: Mapping[str, Any] | Non
         raise JobLost(f"job {job.id}: attempt {job.attempt} lost its lease")
 
 
-def finish(storage: Storage, job: Job, decision: Decision) -> bool:
-    """Write what became of an attempt; False when the attempt had lost its job meanwhile.
+class Finished(NamedTuple):
+    """What came of recording an attempt.
+
+    `owned` is False when the attempt had lost its job meanwhile; `change` is what it meant for the
+    destination.
+    """
+
+    owned: bool
+    change: Change | None
+
+
+def finish(storage: Storage, job: Job, decision: Decision) -> Finished:
+    """Write what became of an attempt, and how its destination fared.
 
     The late outcome of a lost attempt is recorded and changes no state.
     """
-    with storage.write() as connection:
-        written = connection.execute(
-            update(jobs).where(_mine(job)).values(_next_state(connection, job, decision))
+
+    def write(connection: Connection) -> Finished:
+        # Before the job's place is free: the next one is claimed with this failure counted.
+        change = None
+        if decision.health is not None:
+            change = note_health(connection, job.target, decision.health)
+        return Finished(_finish(connection, job, decision), change)
+
+    return storage.together(write)
+
+
+def _finish(connection: Connection, job: Job, decision: Decision) -> bool:
+    written = connection.execute(
+        update(jobs).where(_mine(job)).values(_next_state(connection, job, decision))
+    )
+    owned = written.rowcount == 1
+    connection.execute(
+        insert(attempts).values(
+            job=job.id,
+            number=job.attempt,
+            owner=job.owner,
+            outcome=decision.outcome if owned else "late",
+            reason=decision.reason,
+            message=decision.message,
+            detail=dict(decision.detail) or None,
+            started_at=select(jobs.c.started_at)
+            .where(jobs.c.id == job.id, jobs.c.attempts == job.attempt)
+            .scalar_subquery(),
+            finished_at=now_ms(),
         )
-        owned = written.rowcount == 1
-        connection.execute(
-            insert(attempts).values(
-                job=job.id,
-                number=job.attempt,
-                owner=job.owner,
-                outcome=decision.outcome if owned else "late",
-                reason=decision.reason,
-                message=decision.message,
-                detail=dict(decision.detail) or None,
-                started_at=select(jobs.c.started_at)
-                .where(jobs.c.id == job.id, jobs.c.attempts == job.attempt)
-                .scalar_subquery(),
-                finished_at=now_ms(),
-            )
-        )
-        if owned and decision.state in ("succeeded", "skipped", "superseded"):
-            connection.execute(messages.delete().where(messages.c.job == job.id))
-        if owned and decision.state == "succeeded" and job.action == "forward":
-            note_sent(connection, job)
-        if owned and decision.follow_up:
-            follow(connection, job, decision.follow_up)
-        return owned
+    )
+    if owned and decision.state in ("succeeded", "skipped", "superseded"):
+        connection.execute(messages.delete().where(messages.c.job == job.id))
+    if owned and decision.state == "succeeded" and job.action == "forward":
+        note_sent(connection, job)
+    if owned and decision.follow_up:
+        follow(connection, job, decision.follow_up)
+    return owned
 
 
 def _next_state(connection: Connection, job: Job, decision: Decision) -> dict[str, Any]:

@@ -5,6 +5,7 @@ is for.
 """
 
 from app.storage.engine import Storage, WriteLock
+from app.storage.grouping import GroupCommit
 from app.storage.schema import check_schema, upgrade_schema
 
-__all__ = ["Storage", "WriteLock", "check_schema", "upgrade_schema"]
+__all__ = ["GroupCommit", "Storage", "WriteLock", "check_schema", "upgrade_schema"]

@@ -13,7 +13,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import StorageUnavailable
+from app.errors import StorageUnavailable, WriteConflict
+from app.storage.sharing import Result, SharedWrites
 
 _LOCK_POLL = 0.0005
 # The server ends a statement itself at the timeout; this much later it will not answer any more.
@@ -136,6 +137,8 @@ class Storage:
             pool_pre_ping=not self.is_sqlite,
             connect_args=self._connect_args(),
         )
+        # Each step has its own bound; a verb waits for the group before its own as well.
+        self._shared = SharedWrites(self.write, timeout=3 * timeout)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
@@ -184,6 +187,14 @@ class Storage:
             with writing.begin():
                 yield writing
 
+    def together(self, verb: Callable[[Connection], Result]) -> Result:
+        """Run `verb` in a write transaction that it may share with other threads' verbs.
+
+        Returns what it returned, after the commit. A verb that raises an `AppError` must not have
+        written anything; it may be run a second time when another one of its group fails.
+        """
+        return self._shared.run(verb)
+
     def ping(self) -> None:
         """Ask the database for an answer; raises `StorageUnavailable`."""
         with self.read() as connection:
@@ -191,6 +202,7 @@ class Storage:
 
     def close(self) -> None:
         """Close every connection."""
+        self._shared.close()
         self.engine.dispose()
         if self._lock:
             self._lock.close()
@@ -222,6 +234,8 @@ def _translated() -> Iterator[None]:
     except (DataError, IntegrityError):
         raise  # the value is at fault, not the database
     except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.DeadlockDetected):
+            raise WriteConflict from error
         raise StorageUnavailable(f"the database failed: {_first_line(error)}") from error
 
 

@@ -23,7 +23,7 @@ from app.errors import (
     Unauthorized,
     VersionConflict,
 )
-from app.ledger import Job, finish, record_health
+from app.ledger import Change, Finished, Job, finish
 from app.observability import sentry
 from app.retry import Decision, Failed, Health, Outcome, decide
 from app.storage import Storage
@@ -137,9 +137,7 @@ class Runner:
             return Failed("internal-error", message, transient=True)
 
     def _record(self, job: Job, decision: Decision, seconds: float) -> None:
-        # Before the job's place is free: the next one is claimed with this failure counted.
-        self._note_health(job, decision)
-        owned = self._finish(job, decision)
+        finished = self._finish(job, decision)
         fields = {
             "attempt": job.attempt,
             "state": decision.state,
@@ -149,7 +147,9 @@ class Runner:
             "retry_in": round(decision.delay, 3) if decision.state == "waiting" else None,
         }
         given = {name: value for name, value in fields.items() if value is not None}
-        if not owned:
+        if finished.change is not None:
+            _tell(job.target, finished.change)
+        if not finished.owned:
             _log.warning("attempt.late", **given)
             return
         if decision.state == "dead":
@@ -158,23 +158,7 @@ class Runner:
         else:
             _log.info("attempt.finished", **given)
 
-    def _note_health(self, job: Job, decision: Decision) -> None:
-        if decision.health is None:
-            return
-        try:
-            change = record_health(self._storage, job.target, decision.health)
-        except StorageUnavailable as error:
-            # The job is recorded, which matters; the next send says again how the place fares.
-            _log.warning("destination.health-unrecorded", detail=str(error))
-            return
-        if change == "closed":
-            _log.info("destination.closed", target=job.target)
-            sentry.report("destination closed", level="info", destination=job.target)
-        elif change:
-            _log.error(f"destination.{change}", target=job.target)
-            sentry.report(f"destination {change}", destination=job.target)
-
-    def _finish(self, job: Job, decision: Decision) -> bool:
+    def _finish(self, job: Job, decision: Decision) -> Finished:
         deadline = time.monotonic() + _FINISH_WITHIN
         while True:
             try:
@@ -183,5 +167,14 @@ class Runner:
                 if time.monotonic() > deadline:
                     # The lease runs out and another attempt finds out what was done.
                     _log.error("attempt.unrecorded", detail=str(error))
-                    return False
+                    return Finished(owned=False, change=None)
                 time.sleep(0.5)
+
+
+def _tell(destination: str, change: Change) -> None:
+    if change == "closed":
+        _log.info("destination.closed", target=destination)
+        sentry.report("destination closed", level="info", destination=destination)
+    else:
+        _log.error(f"destination.{change}", target=destination)
+        sentry.report(f"destination {change}", destination=destination)

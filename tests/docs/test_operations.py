@@ -86,7 +86,7 @@ def give_up(storage: Storage) -> Job:
     accept(storage, [(event(), [forward_plan()])])
     job = claim_one(storage)
     given_up = Decision("dead", "failed", "destination-unavailable", failures=8, progress={"n": 1})
-    assert finish(storage, job, given_up)
+    assert finish(storage, job, given_up).owned
     with storage.write() as connection:
         connection.execute(update(jobs).values(run_at=0))
     return job

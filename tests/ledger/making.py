@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -20,13 +21,14 @@ def event(event_id: str | None = None, **changes: Any) -> WebhookEvent:
         hub="main",
         id=event_id or str(uuid.uuid4()),
         name=SNAPSHOT_PUBLISHED,
-        payload={"id": "65f1a0c2d3e4f50001a2b505"},
-        body=b"{}",
+        payload={"id": "65f1a0c2d3e4f50001a2b505", "rootContentItem": {"id": ITEM}},
+        body=b"",
         item_id=ITEM,
         snapshot_id="65f1a0c2d3e4f50001a2b505",
         label="Spring banner",
     )
-    return replace(made, **changes)
+    made = replace(made, **changes)
+    return replace(made, body=made.body or json.dumps(made.envelope).encode())
 
 
 def forward_plan(item: str = ITEM, **changes: Any) -> Plan:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
 
-from app.ledger import Accepted, GroupCommit, accept
-from app.storage import Storage
+from app.events import WebhookEvent
+from app.ledger import Accepted, accept
+from app.rules import Plan
+from app.storage import GroupCommit, Storage
 from app.storage.tables import event_conflicts, jobs, webhook_events
 from tests.ledger.making import event, forward_plan, localize_plan
 
@@ -99,12 +102,14 @@ def test_event_posted_300_times_at_once_makes_one_set_of_jobs(
     storage: Storage, through: str
 ) -> None:
     barrier = threading.Barrier(20)
-    group = GroupCommit(lambda batch: accept(storage, batch))
+    group: GroupCommit[tuple[WebhookEvent, Sequence[Plan]], Accepted] = GroupCommit(
+        lambda batch: accept(storage, batch)
+    )
 
     def post(_: int) -> str:
         plans = [forward_plan(), localize_plan()]
         if through == "group-commit":
-            return group.accept(event("e1"), plans).status
+            return group.commit((event("e1"), plans)).status
         answer = accept(storage, [(event("e1"), plans)])[0]
         return str(answer.status)
 

@@ -43,7 +43,7 @@ def finished(storage: Storage, *follow_up: FollowUp) -> Job:
     """A job of another rule ends, and leaves what follows."""
     accept(storage, [(event("cause"), [localize_plan(rule="drop")])])
     job = claim_one(storage, lane="localize:main")
-    assert finish(storage, job, done(*follow_up))
+    assert finish(storage, job, done(*follow_up)).owned
     return job
 
 
@@ -59,7 +59,7 @@ def test_what_follows_is_of_the_same_event_and_rule(storage: Storage) -> None:
 
 def test_attempt_that_lost_its_job_leaves_nothing(storage: Storage) -> None:
     job = finished(storage)
-    assert not finish(storage, job, done(following()))
+    assert not finish(storage, job, done(following())).owned
     assert states(storage) == [("drop", "succeeded")]
 
 
@@ -91,7 +91,7 @@ def test_publish_that_fails_gives_way_to_a_waiting_deletion(storage: Storage) ->
     accept(storage, [(event(), [forward_plan(version=5)])])
     publish = claim_one(storage)
     finished(storage, following(version=6))
-    assert finish(storage, publish, Decision("waiting", "retry", "destination-unavailable"))
+    assert finish(storage, publish, Decision("waiting", "retry", "destination-unavailable")).owned
     assert states(storage)[0] == ("forward", "superseded")
 
 

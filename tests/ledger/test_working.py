@@ -52,7 +52,7 @@ def run_out(storage: Storage) -> None:
 def test_finished_job_has_its_state_and_its_attempt(storage: Storage) -> None:
     accept_items(storage, 1)
     job = claim_one(storage)
-    assert finish(storage, job, Decision("succeeded", "succeeded", detail={"status": 200}))
+    assert finish(storage, job, Decision("succeeded", "succeeded", detail={"status": 200})).owned
     row = state_of(storage, job)
     assert (row.state, row.owner, row.finished_at is not None) == ("succeeded", None, True)
     with storage.read() as connection:
@@ -91,9 +91,9 @@ def test_lost_job_is_taken_over_and_its_late_outcome_changes_nothing(storage: St
     run_out(storage)
     assert list(take_over(storage)) == [slow.id]
     quick = claim_one(storage, owner="quick")
-    assert finish(storage, slow, Decision("dead", "failed", "x")) is False
+    assert finish(storage, slow, Decision("dead", "failed", "x")).owned is False
     assert state_of(storage, slow).state == "running"
-    assert finish(storage, quick, DONE) is True
+    assert finish(storage, quick, DONE).owned is True
     assert outcomes(storage, slow) == ["lost", "late", "succeeded"]
 
 

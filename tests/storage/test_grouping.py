@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from app.errors import StorageUnavailable, WebhookRejected
-from app.ledger import Accepted, GroupCommit, accept, counts
+from app.events import WebhookEvent
+from app.ledger import Accepted, accept, counts
 from app.ledger.accepting import Batch
-from app.storage import Storage
+from app.rules import Plan
+from app.storage import GroupCommit, Storage
 from tests.ledger.making import event, forward_plan
+
+Entry = tuple[WebhookEvent, Sequence[Plan]]
 
 PLANS = [forward_plan()]
 
@@ -44,15 +48,15 @@ def grouping(
     *,
     timeout: float = 5,
     waiting: int = 1000,
-) -> Iterator[tuple[GroupCommit, Callable[[str], Future[Accepted]]]]:
+) -> Iterator[tuple[GroupCommit[Entry, Accepted], Callable[[str], Future[Accepted]]]]:
     """A group commit, and how to ask it for one event from a thread of its own."""
     group = GroupCommit(write, timeout=timeout, waiting=waiting)
     with ThreadPoolExecutor(64) as threads:
-        yield group, lambda name: threads.submit(group.accept, event(name), PLANS)
+        yield group, lambda name: threads.submit(group.commit, (event(name), PLANS))
         group.close()
 
 
-def queued(group: GroupCommit, count: int) -> None:
+def queued(group: GroupCommit[Entry, Accepted], count: int) -> None:
     """Wait until so many stand in line."""
     deadline = time.monotonic() + 5
     while len(group._line) != count:
@@ -149,7 +153,7 @@ def test_closing_writes_what_is_waiting_and_takes_nothing_more() -> None:
         while not group._closed:
             time.sleep(0.001)
         with pytest.raises(StorageUnavailable):
-            group.accept(event(), PLANS)
+            group.commit((event(), PLANS))
         writer.open.set()
         closing.join(5)
         assert [future.result(5).status for future in asked] == ["accepted"] * 4

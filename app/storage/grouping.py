@@ -1,0 +1,157 @@
+"""Group commit: what waits to be written at the same moment shares one transaction.
+
+A commit costs a write to disk whether it holds one event or sixty. One thread per process gathers
+what is waiting, writes it, and wakes each caller with its own answer. A caller is answered only
+after its own commit, and never waits longer than its bound: when the database hangs it is told so,
+and should the commit succeed later all the same, a repeat finds it done. This module must not know
+what is written.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from app.errors import StorageUnavailable
+
+Entry = TypeVar("Entry")
+Answer = TypeVar("Answer")
+
+# While the line grows, a group waits for more: so often it looks, and so long at the most.
+_LOOK_EVERY = 0.001
+_GATHER = 0.008
+
+
+class _Waiting(Generic[Entry, Answer]):
+    """One entry in the line, and the thread that waits for its answer."""
+
+    __slots__ = ("answer", "entry", "gate", "given_up")
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.answer: Answer | Exception | None = None
+        self.given_up = False
+        # A bare lock: much cheaper than an event, and this is made for every webhook.
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+
+class GroupCommit(Generic[Entry, Answer]):
+    """Writes entries through `write`, in groups of at most `most`.
+
+    `write` takes the entries of a group and returns an answer for each, in order; an answer that
+    is an exception is raised to its caller. The thread starts with the first entry, so that it
+    belongs to the process that serves, not to one that forked. `timeout` bounds a caller's wait,
+    in seconds; `waiting` bounds the line, so that a hanging database does not gather callers
+    without end.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[Entry]], Sequence[Answer | Exception]],
+        *,
+        most: int = 64,
+        timeout: float = 1.6,
+        waiting: int = 1000,
+    ) -> None:
+        self._write = write
+        self._most = most
+        self._timeout = timeout
+        self._limit = waiting
+        self._line: deque[_Waiting[Entry, Answer]] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._idle = False
+        self._closed = False
+        self._writing_since: float | None = None
+        self._last = 0
+
+    def commit(self, entry: Entry) -> Answer:
+        """Write one entry; returns its answer after its commit.
+
+        Raises `StorageUnavailable` when it was not written in time, or whatever `write` raised or
+        answered.
+        """
+        waiting: _Waiting[Entry, Answer] = _Waiting(entry)
+        with self._changed:
+            if self._closed or self._stuck() or len(self._line) >= self._limit:
+                raise StorageUnavailable("too many writes are waiting for the database")
+            self._line.append(waiting)
+            self._start()
+            if self._idle:
+                self._changed.notify()
+        if not waiting.gate.acquire(timeout=self._timeout):
+            waiting.given_up = True
+            raise StorageUnavailable("the database did not answer in time")
+        answer = waiting.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[return-value]  # it has been answered
+
+    def close(self) -> None:
+        """Write what is waiting, then end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join(self._timeout + 5)
+
+    def _stuck(self) -> bool:
+        """Tell whether the database has kept one group for longer than a caller may wait.
+
+        Then there is no use in waiting as well: the caller is told at once, and its thread stays
+        free.
+        """
+        since = self._writing_since
+        return since is not None and time.monotonic() - since > self._timeout
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while group := self._next_group():
+            self._writing_since = time.monotonic()
+            answers: Sequence[Answer | Exception]
+            try:
+                answers = self._write([waiting.entry for waiting in group])
+            except Exception as error:  # noqa: BLE001 - each caller must be answered
+                answers = [error] * len(group)
+            finally:
+                self._writing_since = None
+            for waiting, answer in zip(group, answers, strict=True):
+                waiting.answer = answer
+                waiting.gate.release()
+
+    def _next_group(self) -> list[_Waiting[Entry, Answer]]:
+        """Wait for entries; an empty list means the end. Who gave up waiting is left out."""
+        while True:
+            with self._changed:
+                self._idle = True
+                self._changed.wait_for(lambda: self._line or self._closed)
+                self._idle = False
+                if not self._line:
+                    return []
+            self._gather()
+            taken = [self._line.popleft() for _ in range(min(self._most, len(self._line)))]
+            if group := [waiting for waiting in taken if not waiting.given_up]:
+                self._last = len(group)
+                return group
+
+    def _gather(self) -> None:
+        """Where callers come many at a time, wait for those that are about to come.
+
+        Their threads run while this one sleeps; a group that begins with the first of them would
+        leave the rest to the next one. Who comes alone is written at once.
+        """
+        end = time.monotonic() + _GATHER
+        length = 0
+        while self._last > 1 and length < len(self._line) < self._most:
+            length = len(self._line)
+            if time.monotonic() > end:
+                return
+            time.sleep(_LOOK_EVERY)

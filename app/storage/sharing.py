@@ -1,0 +1,66 @@
+"""Writes of many threads that share a transaction: each keeps its own success or failure.
+
+A job is written down twice for each attempt, and every commit waits for the disk. What the threads
+of a worker have to write at the same moment becomes one commit. This module must not know what is
+written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import AppError, WriteConflict
+from app.storage.grouping import GroupCommit
+
+Result = TypeVar("Result")
+Verb = Callable[[Connection], Any]
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
+
+class SharedWrites:
+    """Runs verbs within transactions that others may be in as well.
+
+    A verb may be run twice, in a transaction of its own the second time, when another one of its
+    group broke the first: it must do nothing but use the connection.
+    """
+
+    def __init__(self, transaction: Transaction, *, timeout: float) -> None:
+        self._transaction = transaction
+        self._group: GroupCommit[Verb, Any] = GroupCommit(self._write, timeout=timeout)
+
+    def run(self, verb: Callable[[Connection], Result]) -> Result:
+        """Run `verb`; returns what it returned, after the commit, or raises what it raised."""
+        result: Result = self._group.commit(verb)
+        return result
+
+    def close(self) -> None:
+        """Finish what has begun, and end the thread."""
+        self._group.close()
+
+    def _write(self, verbs: Sequence[Verb]) -> list[Any]:
+        try:
+            with self._transaction() as connection:
+                return [_answer(verb, connection) for verb in verbs]
+        except (DBAPIError, WriteConflict):
+            # A value that the database refuses, or a deadlock: only one of them is at fault.
+            return [self._alone(verb) for verb in verbs]
+
+    def _alone(self, verb: Verb) -> Any:
+        try:
+            with self._transaction() as connection:
+                return _answer(verb, connection)
+        except (DBAPIError, AppError) as error:
+            return error
+
+
+def _answer(verb: Verb, connection: Connection) -> Any:
+    try:
+        return verb(connection)
+    except AppError as error:
+        # A verb refuses before it writes, so the others may go on.
+        return error
