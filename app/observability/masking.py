@@ -45,7 +45,7 @@ _SECRET_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 # Each form has a piece of this in it: most texts have none, and need no look at each form.
-_HINT = re.compile(r"[=\"'\s]|://|whsec_", re.IGNORECASE)
+_HINT = r"[=\"'\s]|://|(?i:whsec_)"
 
 
 class Mask:
@@ -63,17 +63,20 @@ class Mask:
         }
         # The longest first: a secret that begins with another one must not leave its tail behind.
         ordered = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        known = "|".join(map(re.escape, ordered))
+        self._known = re.compile(known) if known else None
+        self._suspicious = re.compile(f"{known}|{_HINT}" if known else _HINT).search
         # The same few names stand in every log line.
         self._name = lru_cache(maxsize=1024)(self.text)
 
     def text(self, text: str) -> str:
         """The text without known secrets and without what looks like one."""
+        if not self._suspicious(text):
+            return text
         if self._known is not None:
             text = self._known.sub(MASKED, text)
-        if _HINT.search(text):
-            for form, replacement in _SECRET_FORMS:
-                text = form.sub(replacement, text)
+        for form, replacement in _SECRET_FORMS:
+            text = form.sub(replacement, text)
         return text
 
     def value(self, value: object) -> object:

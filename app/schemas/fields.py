@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, missing
 
 LONGEST_IDENTIFIER = 200
 LONGEST_TEXT = 1000
@@ -37,6 +37,10 @@ def _readable(text: str) -> bool:
 class _Tolerant(fields.Field[Any]):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_none=True, load_default=None, **kwargs)
+
+    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **_: Any) -> Any:
+        """Read a value that may be missing or null; there is nothing to validate."""
+        return None if value is None or value is missing else self._deserialize(value, attr, data)
 
 
 class Text(_Tolerant):
@@ -85,7 +89,8 @@ class Part(_Tolerant):
 
     def __init__(self, schema: type[Schema], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.schema_class = schema
+        # It keeps no state between loads, and making one costs more than many loads.
+        self.schema_once = schema()
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Any, **_: Any
@@ -93,4 +98,4 @@ class Part(_Tolerant):
         del attr, data
         if not isinstance(value, Mapping):
             return None
-        return dict(self.schema_class().load(value))
+        return dict(self.schema_once.load(value))

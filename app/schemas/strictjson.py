@@ -32,14 +32,13 @@ def parse(body: bytes) -> Any:
             "body-not-utf8", f"The body is not UTF-8: see byte {error.start}."
         ) from error
     try:
-        value = json.loads(
-            text, object_pairs_hook=_distinct, parse_constant=_constant, parse_float=_finite
-        )
+        value = _DECODER.decode(text)
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:  # JSONDecodeError, and integers over Python's limit of digits
         raise _rejected("body-not-json", _explained(error)) from error
-    _check_depth(value)
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        _check_depth(value)
     return value
 
 
@@ -66,6 +65,12 @@ def _finite(text: str) -> float:
     if abs(number) == _INFINITE:
         raise _rejected("body-not-json", "The body holds a number that is too large.")
     return number
+
+
+# Made once: it costs as much as reading a small body.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_constant=_constant, parse_float=_finite
+)
 
 
 def _check_depth(value: Any) -> None:

@@ -7,11 +7,12 @@ nothing is answered 2xx before its commit.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
 import structlog
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, g, request
 
 from app.config import Hub, Settings
 from app.errors import WebhookRejected
@@ -36,7 +37,7 @@ def build(services: DoorServices) -> Blueprint:
 
     @blueprint.post("/webhooks")
     @blueprint.post("/webhooks/<hub>")
-    def receive(hub: str | None = None) -> tuple[Response, int]:
+    def receive(hub: str | None = None) -> Response:
         body = whole_body()
         sender = _hub(settings, hub)
         g.webhook = {"hub": sender.key}
@@ -51,7 +52,9 @@ def build(services: DoorServices) -> Blueprint:
         g.reason = accepted.status
         g.webhook.update(jobs=accepted.jobs)
         answer = {"id": event.id, "status": accepted.status, "jobs": accepted.jobs}
-        return jsonify(answer), _STATUS[accepted.status]
+        return Response(
+            json.dumps(answer), status=_STATUS[accepted.status], content_type="application/json"
+        )
 
     blueprint.after_request(_report)
     return blueprint
