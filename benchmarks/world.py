@@ -18,9 +18,10 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -38,6 +39,20 @@ _BODY = (
     '"id":"6cd4de36-591e-4ca4-a4b2-0f8c5f1a7d6d","name":"autumn","endpoint":"bench",'
     '"defaultHost":"cdn.media.amplience.net"}}}'
 )
+_DESTINATION = """
+[destinations.{name}]
+url = "{url}/downstream/{name}"
+allow_private = true
+concurrency = 64
+"""
+_RULE = """
+[[rules]]
+name = "forward {number}"
+events = ["dynamic-content.snapshot.published"]
+where = {{ schema = "https://schemas.example.com/{kind}.json" }}
+action = "forward"
+to = {to}
+"""
 
 
 @dataclass(frozen=True)
@@ -196,6 +211,28 @@ class World:
             "LOG_LEVEL": "WARNING",
         }
         return environment(database_url, **(ours | changes))
+
+    def configured(
+        self, database_url: str, folder: Path, rules: Mapping[str, Sequence[str]], **changes: str
+    ) -> dict[str, str]:
+        """The same for several destinations; `rules` say where each kind of item goes, or `*`.
+
+        The file with the rules is written into `folder`.
+        """
+        names = dict.fromkeys(name for to in rules.values() for name in to)
+        parts = [_DESTINATION.format(name=name, url=self.url) for name in names]
+        parts += [
+            _RULE.format(kind=kind, number=number, to=json.dumps(list(to)))
+            for number, (kind, to) in enumerate(rules.items())
+        ]
+        file = folder / "relay.toml"
+        file.write_text("".join(parts))
+        ours = {"RELAY_CONFIG": str(file), "FORWARD_URL": "", "FORWARD_ALLOW_PRIVATE": ""}
+        return self.environment(database_url, **(ours | changes))
+
+    def end(self) -> None:
+        """End it before its block does, with every call that is under way."""
+        self.process.popen.terminate()
 
     def seen(self) -> Seen:
         told = self._ask("seen")
