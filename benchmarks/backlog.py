@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
@@ -13,8 +14,9 @@ from app.ledger import accept
 from app.rules import match
 from app.schemas import load_event
 from app.storage import Storage
-from app.storage.tables import in_state, jobs
+from app.storage.tables import beats, in_state, jobs
 from benchmarks.load import body_of
+from benchmarks.service import opened
 
 _AT_ONCE = 500
 
@@ -38,17 +40,24 @@ def fill(environ: Mapping[str, str], requests: Iterator[bytes], count: int) -> N
         storage.close()
 
 
-def done(storage: Storage) -> int:
-    """How many jobs have succeeded."""
-    return _count(storage, "succeeded")
-
-
 def left(storage: Storage) -> int:
     """How many jobs wait or run."""
-    return _count(storage, "waiting", "running")
-
-
-def _count(storage: Storage, *states: str) -> int:
     with storage.read() as connection:
-        statement = select(func.count()).select_from(jobs).where(in_state(jobs, *states))
+        statement = select(func.count()).where(in_state(jobs, "waiting", "running"))
         return int(connection.execute(statement).scalar_one())
+
+
+def wait_for_workers(database_url: str, count: int, timeout: float = 30) -> None:
+    """Wait until so many workers have given their first sign of life."""
+    storage = opened(database_url)
+    end = time.monotonic() + timeout
+    try:
+        while time.monotonic() < end:
+            with storage.read() as connection:
+                alive = connection.execute(select(func.count()).select_from(beats)).scalar_one()
+            if alive >= count:
+                return
+            time.sleep(0.05)
+    finally:
+        storage.close()
+    raise RuntimeError(f"{count} workers did not start")

@@ -94,9 +94,7 @@ def measure() -> list[str]:
     return _section(steady, bursts)
 
 
-def times_of(
-    load: Load, hooks: Webhooks, first: int, taken: Mapping[str, float]
-) -> list[float]:
+def times_of(load: Load, hooks: Webhooks, first: int, taken: Mapping[str, float]) -> list[float]:
     """The milliseconds from the sending of each event of a load to its arrival, where it arrived.
 
     `first` is the number of the load's first event.
@@ -131,9 +129,9 @@ def _section(steady: list[Steady], bursts: list[Burst]) -> list[str]:
     return [
         "## End to end",
         "",
-        "`benchmarks/endtoend.py`: one web process and one worker; from the moment when the webhook "
-        "was to be sent to the arrival at the destination. Content Delivery 2 answers in 20 ms. To "
-        f"reach: p95 of at most {P95_MS:.0f} ms, and every event arrives.",
+        "`benchmarks/endtoend.py`: one web process and one worker; from the moment when the "
+        "webhook was to be sent to the arrival at the destination. Content Delivery 2 answers in "
+        f"20 ms. To reach: p95 of at most {P95_MS:.0f} ms, and every event arrives.",
         "",
         *table(
             ("database", "rate", "p50", "p95", "p99", "arrived", "twice", "target"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from benchmarks import service
 from benchmarks.figures import spread, table, verdict
 from benchmarks.load import CONNECTIONS, Load, Webhooks, closed_loop, open_loop
+from tests.drill.stores import Store
 
 SIZES = (1_000, 100_000)
 RATES = (50, 200, 500)
@@ -60,13 +61,16 @@ class Beside:
 
 
 def measure() -> list[str]:
-    with service.databases() as stores, service.web(service.environment(""), app=service.BARE) as bare:
+    with (
+        service.databases() as stores,
+        service.web(service.environment(""), app=service.BARE) as bare,
+    ):
         beside = [_beside(bare, store, size) for size in SIZES for store in stores]
         steady = [row for store in stores for row in _steady(store)]
     return _section(beside, steady)
 
 
-def _beside(bare: service.Process, store: service.Store, size: int) -> Beside:
+def _beside(bare: service.Process, store: Store, size: int) -> Beside:
     found = Beside(store.name, size)
     hooks = Webhooks(secret=service.SECRET, size=size)
     with service.web(service.environment(store.url)) as door:
@@ -78,7 +82,7 @@ def _beside(bare: service.Process, store: service.Store, size: int) -> Beside:
     return found
 
 
-def _steady(store: service.Store) -> list[list[str]]:
+def _steady(store: Store) -> list[list[str]]:
     hooks = Webhooks(secret=service.SECRET, size=1000)
     rows = []
     with service.web(service.environment(store.url)) as door:
@@ -101,10 +105,11 @@ def _section(beside: Sequence[Beside], steady: Sequence[Sequence[str]]) -> list[
     return [
         "## Ingest",
         "",
-        f"`benchmarks/ingest.py`: signed `snapshot.published` webhooks, {CONNECTIONS} connections, "
-        "one web process; accepted a second, beside a bare Flask route under the same gunicorn that "
-        f"checks the signature and stores nothing. {ROUNDS} rounds of {SECONDS} s, bare and ours in "
-        f"turn: median (range). To reach: {LEAST_RATIO} of the bare route.",
+        "`benchmarks/ingest.py`: signed `snapshot.published` webhooks over "
+        f"{CONNECTIONS} connections to one web process; accepted a second, beside a bare Flask "
+        "route under the same gunicorn that checks the signature and stores nothing. "
+        f"{ROUNDS} rounds of {SECONDS} s, bare and ours in turn: median (range). To reach: "
+        f"{LEAST_RATIO} of the bare route.",
         "",
         *table(
             ("database", "body", "bare", "ours", "ratio", "our p99", "refused", "target"),

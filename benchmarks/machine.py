@@ -7,8 +7,7 @@ import platform
 import re
 import sqlite3
 import subprocess
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.service import ROOT
@@ -41,9 +40,8 @@ def _postgres() -> str:
     told = subprocess.run(
         (programs() / "postgres", "--version"), capture_output=True, text=True, check=True
     )
-    return told.stdout.replace("(PostgreSQL) ", "").partition(" (")[0].strip().replace(
-        "postgres", "PostgreSQL"
-    )
+    version = re.search(r"[0-9.]+", told.stdout)
+    return f"PostgreSQL {version[0] if version else 'unknown'}"
 
 
 def commit() -> str:
@@ -95,22 +93,26 @@ def _seconds(pid: int) -> float:
 
 
 class Shares:
-    """How many processors each of some groups of processes keeps busy while the block runs."""
+    """How much processor time some groups of processes use while the block runs, in seconds.
 
-    def __init__(self, groups: Mapping[str, Iterable[int]]) -> None:
-        self._groups = {name: list(pids) for name, pids in groups.items()}
+    A group is asked for again at the end, because processes come and go; who ended meanwhile is
+    counted by its parent, so a group holds that as well.
+    """
+
+    def __init__(self, groups: Mapping[str, Callable[[], Iterable[int]]]) -> None:
+        self._groups = groups
         self._before: dict[str, float] = {}
         self.used: dict[str, float] = {}
 
     def __enter__(self) -> Shares:
-        self._before = {name: seconds_of(pids) for name, pids in self._groups.items()}
+        self._before = {name: seconds_of(pids()) for name, pids in self._groups.items()}
         return self
 
     def __exit__(self, *_: object) -> None:
         for name, pids in self._groups.items():
-            self.used[name] = seconds_of(pids) - self._before[name]
+            self.used[name] = seconds_of(pids()) - self._before[name]
 
 
-def python() -> str:
-    """The interpreter of the service."""
-    return sys.executable
+def parent(pid: int) -> int:
+    """The process that started this one."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

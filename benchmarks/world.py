@@ -26,7 +26,8 @@ from typing import Any
 
 import requests
 
-from benchmarks.service import Process, environment, free_port, started, wait_for
+from benchmarks.service import Process, environment, started, wait_for
+from tests.drill.stores import free_port
 
 CONTENT_SECONDS = 0.020
 _ITEM = re.compile(rb'"id":\s*"([^"]+)"')
