@@ -12,7 +12,7 @@ LOCK_FLAGS := --quiet --generate-hashes --strip-extras --no-emit-index-url \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test quick drill fuzz lint format lock
+.PHONY: help setup demo test quick drill fuzz bench lint format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ drill: setup ## Kill, crash and break everything, count what is lost (DRILL_ARGS
 
 fuzz: setup ## Throw thousands of inputs at the door and at the configuration
 	FUZZ_EXAMPLES=600 $(BIN)/python -m pytest tests/fuzz --timeout=600
+
+bench: setup ## Measure everything, in under ten minutes (BENCH_ARGS="ingest memory": only these)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 lint: setup ## Check style, types and floors
 	$(BIN)/ruff check

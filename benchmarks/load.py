@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import gc
 import hmac
-import json
 import selectors
 import socket
 import time
@@ -28,11 +27,16 @@ PATIENCE = 15.0
 
 @dataclass
 class Load:
-    """What came of a load: answers by status (0: none), seconds, and each latency in seconds."""
+    """What came of a load: answers by status (0: none), seconds, and each latency in seconds.
+
+    `sent` has the time of each request, in the order in which they were taken from their line: when
+    it was sent, or with an open loop when it was to be sent.
+    """
 
     seconds: float = 0.0
     answers: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    sent: list[float] = field(default_factory=list)
 
     @property
     def taken_per_second(self) -> float:
@@ -56,13 +60,17 @@ def percentile(values: list[float], share: float) -> float:
 class Webhooks:
     """An endless line of different signed `snapshot.published` webhooks, as HTTP requests.
 
-    Each has an id, a snapshot and an item of its own; `size` is the length of the body in bytes.
-    The varying part comes last, so that only it is signed anew.
+    Each has an id, a snapshot and an item of its own; `size` is the length of the body in bytes,
+    `kind` the last part of the schema's address. The varying part comes last, so that only it is
+    signed anew.
     """
 
-    def __init__(self, *, secret: str, size: int, items: int | None = None) -> None:
+    def __init__(
+        self, *, secret: str, size: int, items: int | None = None, kind: str = "banner"
+    ) -> None:
         self._run = uuid.uuid4().hex[:12]
         self._items = items
+        self._kind = kind
         self._number = 0
         tail = self._tail(0)
         filler = "x" * max(0, size - len(tail) - 120)
@@ -78,9 +86,18 @@ class Webhooks:
         return (
             f'"id":"snapshot-{self._run}-{number:08}","createdDate":"2026-11-28T11:00:00.000Z",'
             f'"locale":null,"rootContentItem":{{"id":"item-{self._run}-{item:08}","label":'
-            '"Autumn banner","contentTypeUri":"https://schemas.example.com/banner.json"}},'
-            f'"sequenceId":{number},"requestId":"{self._run}","id":"event-{self._run}-{number:08}"}}'
+            f'"Autumn banner","contentTypeUri":"https://schemas.example.com/{self._kind}.json"}}}},'
+            f'"sequenceId":{number},"requestId":"{self._run}","id":"{self.event(number)}"}}'
         ).encode()
+
+    @property
+    def number(self) -> int:
+        """How many have been taken."""
+        return self._number
+
+    def event(self, number: int) -> str:
+        """The id of the event with this number; the first one has 0."""
+        return f"event-{self._run}-{number:08}"
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -168,15 +185,21 @@ def closed_loop(
 
 
 def counted(
-    port: int, requests: Iterator[bytes], *, count: int, connections: int = CONNECTIONS
+    port: int,
+    requests: Iterator[bytes],
+    *,
+    count: int,
+    seconds: float,
+    connections: int = CONNECTIONS,
 ) -> Load:
-    """Send so many as fast as they are taken."""
+    """Send so many as fast as they are taken, and no more when the time is over."""
+    end = time.monotonic() + seconds
     left = iter(range(count))
 
     def next_one(now: float) -> tuple[bytes, float] | None:
-        return None if next(left, None) is None else (next(requests), now)
+        return None if now > end or next(left, None) is None else (next(requests), now)
 
-    return _run(port, connections, next_one, time.monotonic() + 600)
+    return _run(port, connections, next_one, end)
 
 
 def open_loop(
@@ -215,6 +238,7 @@ def _run(
         while True:
             now = time.monotonic()
             while idle and (request := next_one(now)):
+                load.sent.append(request[1])
                 idle.popleft().send(*request)
             waiting = len(lines) - len(idle)
             if not waiting and not due:
@@ -242,6 +266,6 @@ def _step(line: _Line, events: int, load: Load, idle: deque[_Line]) -> None:
         idle.append(line)
 
 
-def event_of(request: bytes) -> str:
-    """The id of the event in a request."""
-    return str(json.loads(request.partition(b"\r\n\r\n")[2])["id"])
+def body_of(request: bytes) -> bytes:
+    """The body of a request."""
+    return request.partition(b"\r\n\r\n")[2]

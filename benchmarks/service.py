@@ -65,8 +65,13 @@ def databases() -> Iterator[list[Store]]:
         yield stores
 
 
+def opened(url: str) -> Storage:
+    """The database, for a look from the outside."""
+    return Storage(url.replace("postgresql://", "postgresql+psycopg://"))
+
+
 def make_tables(url: str) -> None:
-    storage = Storage(url.replace("postgresql://", "postgresql+psycopg://"))
+    storage = opened(url)
     upgrade_schema(storage)
     storage.close()
 

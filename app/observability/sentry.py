@@ -8,18 +8,24 @@ know what failed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, cast
+from threading import Event as Flag
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import sentry_sdk
-from sentry_sdk.integrations.argv import ArgvIntegration
-from sentry_sdk.integrations.flask import FlaskIntegration
-from sentry_sdk.integrations.logging import LoggingIntegration
-from sentry_sdk.integrations.stdlib import StdlibIntegration
-from sentry_sdk.transport import Transport
-from sentry_sdk.types import Breadcrumb, BreadcrumbHint, DataCollectionUserOptions, Event, Hint
 from structlog.contextvars import get_contextvars
 
 from app.observability.masking import Mask
+
+# The SDK takes Flask with it, also into a worker: 12 MB and half a second for each process. Most
+# have no DSN, so what needs the SDK imports it when there is one.
+if TYPE_CHECKING:
+    from sentry_sdk.transport import Transport
+    from sentry_sdk.types import (
+        Breadcrumb,
+        BreadcrumbHint,
+        DataCollectionUserOptions,
+        Event,
+        Hint,
+    )
 
 # What helps to find the request again; every other header may carry a secret or a person.
 _KEPT_HEADERS = frozenset({"content-length", "content-type", "host", "user-agent", "x-request-id"})
@@ -40,6 +46,8 @@ _COLLECTED: DataCollectionUserOptions = {
     "stack_frame_variables": False,
 }
 
+_configured = Flag()
+
 
 def configure_sentry(
     dsn: str | None,
@@ -56,6 +64,12 @@ def configure_sentry(
     """
     if not dsn:
         return
+    import sentry_sdk  # noqa: PLC0415
+    from sentry_sdk.integrations.argv import ArgvIntegration  # noqa: PLC0415
+    from sentry_sdk.integrations.flask import FlaskIntegration  # noqa: PLC0415
+    from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
+    from sentry_sdk.integrations.stdlib import StdlibIntegration  # noqa: PLC0415
+
     scrub = _Scrub(Mask(secrets))
     sentry_sdk.init(
         dsn=dsn,
@@ -82,6 +96,7 @@ def configure_sentry(
             StdlibIntegration,  # it keeps the URL of every outgoing call
         ],
     )
+    _configured.set()
 
 
 def report(
@@ -95,6 +110,10 @@ def report(
     A message must be constant, so that equal ones are grouped; what varies goes into `fields`.
     They, and the fields of `log_context`, can be seen in the report, masked.
     """
+    if not _configured.is_set():
+        return
+    import sentry_sdk  # noqa: PLC0415
+
     with sentry_sdk.new_scope() as scope:
         if fields:
             scope.set_context("report", dict(fields))

@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -29,30 +27,6 @@ from app.errors import StorageUnavailable, WriteConflict
 from app.storage.sharing import Result, SharedWrites
 
 _LOCK_POLL = 0.0005
-# The server ends a statement itself at the timeout; this much later it will not answer any more.
-_SILENCE = 0.25
-
-
-class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that gives up on a server which says nothing for `longest_silence` seconds.
-
-    `statement_timeout` is kept by the server, so it is of no use when the server is frozen or the
-    network swallows its answer. None waits for ever.
-    """
-
-    longest_silence: float | None = None
-
-    def wait(self, *args: Any, **kwargs: Any) -> Any:
-        """Wait for the server's answer to one step; called by psycopg for every one."""
-        if len(args) < 3:
-            kwargs.setdefault("timeout", self.longest_silence)
-        try:
-            return super().wait(*args, **kwargs)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                # It is still owing an answer, which would be taken for that to the next question.
-                self.pgconn.finish()
-            raise
 
 
 class WriteLock:
@@ -143,7 +117,10 @@ class Storage:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
         else:
-            event.listen(self.engine, "do_connect", self._connect)
+            # The driver is 8 MB, and of no use to who has a file.
+            from app.storage.postgresql import connecting  # noqa: PLC0415
+
+            event.listen(self.engine, "do_connect", connecting(timeout))
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:
@@ -154,13 +131,6 @@ class Storage:
             "options": f"-c statement_timeout={limit} -c lock_timeout={limit}",
             "application_name": "dc-relay",
         }
-
-    def _connect(
-        self, _dialect: Any, _record: Any, arguments: Any, options: Any
-    ) -> BoundedConnection:
-        connection = BoundedConnection.connect(*arguments, **options)
-        connection.longest_silence = self.timeout + _SILENCE
-        return connection
 
     @staticmethod
     def _make_directory(path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from app.errors import SchemaMismatch
-from app.storage.engine import BoundedConnection, Storage
+from app.storage.engine import Storage
 from app.storage.tables import SCHEMA_REVISION
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -70,10 +70,11 @@ def upgrade_schema(storage: Storage) -> None:
 def _exclusive(storage: Storage) -> Iterator[Connection]:
     with storage.write() as connection:
         if not storage.is_sqlite:
+            # Here, because with a file there is no driver to be loaded.
+            from app.storage.postgresql import wait_for_ever  # noqa: PLC0415
+
             # A migration may take longer than any statement of the service.
-            driver = connection.connection.driver_connection
-            if isinstance(driver, BoundedConnection):
-                driver.longest_silence = None
+            wait_for_ever(connection.connection.driver_connection)
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

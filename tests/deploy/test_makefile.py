@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("help", "setup", "demo", "test", "quick", "drill", "fuzz", "lint", "format", "lock")
+VERBS = ("help", "setup", "demo", "test", "quick", "drill", "bench", "fuzz", "lint", "format", "lock")
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     # What the make that may run these tests was given, it hands on to us.
-    for name in ("TEST_DATABASE_URL", "TEST_ARGS", "DEMO_ARGS", "DRILL_ARGS"):
+    for name in ("TEST_DATABASE_URL", "TEST_ARGS", "DEMO_ARGS", "DRILL_ARGS", "BENCH_ARGS"):
         kept.pop(name, None)
     return subprocess.run(
         ["make", *arguments],

@@ -19,6 +19,7 @@ from tests.docs.pages import PAGES, ROOT
 OTHER_VARIABLES = frozenset(
     {
         "DEMO_ARGS",
+        "BENCH_ARGS",
         "DRILL_ARGS",
         "LOCK_ARGS",
         "TEST_ARGS",

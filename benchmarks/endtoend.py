@@ -1,0 +1,166 @@
+"""From the webhook to the destination: at steady rates, and after a burst.
+
+One web process and one worker, as `dc-relay serve` runs them, pull from a pretend Content Delivery
+2 that answers in 20 ms and send to a destination that answers at once; nothing is coalesced. An
+event's time begins when its webhook was to be sent, which is stricter than when it was received.
+
+    .venv/bin/python -m benchmarks.endtoend
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks import service, world
+from benchmarks.figures import table, verdict
+from benchmarks.load import Load, Webhooks, counted, open_loop, percentile
+
+RATES = (50, 200)
+SECONDS = 6.0
+BURST = 5_000
+# How long a burst may be sent, and how long it may take to arrive after that.
+LONGEST_BURST = 15.0
+LONGEST_DRAIN = 18.0
+P95_MS = 125.0
+CALLS_PER_EVENT = 0.12
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What came of a steady rate; times in milliseconds."""
+
+    store: str
+    rate: int
+    sent: int
+    accepted: int
+    times: list[float]
+    twice: int
+
+    def row(self) -> list[str]:
+        at = [percentile(self.times, share) if self.times else 0 for share in (0.5, 0.95, 0.99)]
+        reached = at[1] <= P95_MS and len(self.times) == self.sent
+        return [
+            self.store,
+            f"{self.rate}/s",
+            *(f"{each:,.0f} ms" for each in at),
+            f"{len(self.times):,} of {self.sent:,}",
+            str(self.twice),
+            verdict(reached),
+        ]
+
+
+@dataclass(frozen=True)
+class Burst:
+    """What came of a burst."""
+
+    store: str
+    load: Load
+    arrived: int
+    seconds: float
+    seen: world.Seen
+
+    def row(self) -> list[str]:
+        messages = max(1, self.arrived)
+        calls = self.seen.content_calls / messages
+        return [
+            self.store,
+            f"{self.load.taken_per_second:,.0f}",
+            f"{self.arrived / self.seconds:,.0f}",
+            f"{self.arrived:,} of {self.load.answers[202]:,}",
+            str(self.seen.twice),
+            f"{calls:.3f}",
+            f"{self.seen.content_connections / messages * 1000:.1f}",
+            f"{self.seen.downstream_connections / messages * 1000:.1f}",
+            verdict(calls <= CALLS_PER_EVENT),
+        ]
+
+
+def measure() -> list[str]:
+    steady: list[Steady] = []
+    bursts: list[Burst] = []
+    with service.databases() as stores, world.running() as outside:
+        for store in stores:
+            environ = outside.environment(store.url)
+            with service.web(environ) as door, service.worker(environ):
+                hooks = Webhooks(secret=service.SECRET, size=1000)
+                _at_rate(outside, door.port, hooks, store.name, rate=50, seconds=1.5)
+                steady += [
+                    _at_rate(outside, door.port, hooks, store.name, rate=rate, seconds=SECONDS)
+                    for rate in RATES
+                ]
+                bursts.append(_burst(outside, door.port, hooks, store.name))
+    return _section(steady, bursts)
+
+
+def times_of(load: Load, hooks: Webhooks, first: int, taken: Mapping[str, float]) -> list[float]:
+    """The milliseconds from the sending of each event of a load to its arrival, where it arrived.
+
+    `first` is the number of the load's first event.
+    """
+    events = ((hooks.event(first + number), sent) for number, sent in enumerate(load.sent))
+    return [(taken[event] - sent) * 1000 for event, sent in events if event in taken]
+
+
+def _at_rate(
+    outside: world.World, port: int, hooks: Webhooks, store: str, *, rate: int, seconds: float
+) -> Steady:
+    before, first = outside.seen(), hooks.number
+    load = open_loop(port, hooks, rate=rate, seconds=seconds)
+    outside.wait(len(before.arrivals) + len(load.sent), timeout=5)
+    seen = outside.seen().since(before)
+    times = times_of(load, hooks, first, seen.taken())
+    return Steady(store, rate, len(load.sent), load.answers[202], times, seen.twice)
+
+
+def _burst(outside: world.World, port: int, hooks: Webhooks, store: str) -> Burst:
+    before = outside.seen()
+    started = time.monotonic()
+    load = counted(port, hooks, count=BURST, seconds=LONGEST_BURST)
+    outside.wait(len(before.arrivals) + load.answers[202], timeout=LONGEST_DRAIN)
+    seen = outside.seen().since(before)
+    taken = seen.taken()
+    last = max(taken.values(), default=time.monotonic())
+    return Burst(store, load, len(taken), last - started, seen)
+
+
+def _section(steady: list[Steady], bursts: list[Burst]) -> list[str]:
+    return [
+        "## End to end",
+        "",
+        "`benchmarks/endtoend.py`: one web process and one worker; from the moment when the "
+        "webhook was to be sent to the arrival at the destination. Content Delivery 2 answers in "
+        f"20 ms. To reach: p95 of at most {P95_MS:.0f} ms, and every event arrives.",
+        "",
+        *table(
+            ("database", "rate", "p50", "p95", "p99", "arrived", "twice", "target"),
+            [each.row() for each in steady],
+        ),
+        f"A burst of {BURST:,} over 64 connections. Where not all arrived, the time of "
+        f"{LONGEST_DRAIN:.0f} s after the last webhook was over. To reach: at most "
+        f"{CALLS_PER_EVENT} calls of Content Delivery 2 for each event.",
+        "",
+        *table(
+            (
+                "database",
+                "accepted a second",
+                "arrived a second",
+                "arrived",
+                "twice",
+                "CD2 calls an event",
+                "connections to CD2 per 1,000",
+                "connections downstream per 1,000",
+                "target",
+            ),
+            [each.row() for each in bursts],
+        ),
+    ]
+
+
+def main() -> None:
+    print("\n".join(measure()))
+
+
+if __name__ == "__main__":
+    main()
