@@ -36,8 +36,11 @@ from app.storage.tables import (
 _MINUTE = 60_000
 # A worker beats every 2.5 s; its lease is over after 10 s.
 _LIVE_MS = 15_000
-# Looked at from the newest back: attempts have no index by time.
+# Attempts have no index by time: they are looked at from the newest back, so many and then more.
+_REACHES = (50, 500, 5_000)
 _RECENT_ATTEMPTS = 20_000
+# Two transactions that overlap may get their ids in another order than their times.
+_OVERLAP_MS = 5_000
 _NO_QUEUE = Lane(lane="", waiting=0, running=0, oldest_age=None, due_age=None)
 
 
@@ -249,7 +252,7 @@ def recent(storage: Storage) -> Recent:
     seconds = (attempt.finished_at - attempt.started_at) / 1000.0
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
-        newest = connection.execute(select(func.max(attempt.id))).scalar() or 0
+        after = _before_the_minute(connection, now)
         tries = connection.execute(
             select(
                 jobs.c.action,
@@ -259,7 +262,7 @@ def recent(storage: Storage) -> Recent:
                 func.coalesce(func.sum(seconds), 0.0),
             )
             .join(jobs, jobs.c.id == attempt.job)
-            .where(attempt.id > newest - _RECENT_ATTEMPTS, attempt.finished_at >= now - _MINUTE)
+            .where(attempt.id > after, attempt.finished_at >= now - _MINUTE)
             .group_by(jobs.c.action, attempt.outcome)
             .order_by(jobs.c.action, attempt.outcome)
         ).all()
@@ -274,6 +277,18 @@ def recent(storage: Storage) -> Recent:
         ),
         Counter({(action, state): count for action, state, count in ended}),
     )
+
+
+def _before_the_minute(connection: Connection, now: int) -> int:
+    """Find an attempt that ended before the last minute, and no more than needed before it."""
+    attempt = attempts.c
+    newest = connection.execute(select(func.max(attempt.id))).scalar() or 0
+    for reach in _REACHES:
+        older = select(attempt.finished_at).where(attempt.id <= newest - reach)
+        ended = connection.execute(older.order_by(attempt.id.desc()).limit(1)).scalar()
+        if ended is None or ended < now - _MINUTE - _OVERLAP_MS:
+            return newest - reach
+    return newest - _RECENT_ATTEMPTS
 
 
 def _moment(milliseconds: int | None) -> datetime | None:

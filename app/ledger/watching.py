@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 
 from app.events import WebhookEvent
 from app.ledger.accepting import accept
+from app.ledger.queues import first_due
 from app.rules import Plan
 from app.storage import Storage
 from app.storage.tables import beats, destination_states, event_conflicts, in_state, jobs, now_ms
@@ -122,14 +123,10 @@ def _destinations(connection: Connection) -> Iterator[Alert]:
 
 def _waiting(connection: Connection, now: int, limit_ms: int) -> Iterator[Alert]:
     """Lanes whose oldest due job waits for too long, with no exclusions."""
-    lanes = connection.execute(
-        select(jobs.c.lane, func.min(jobs.c.run_at))
-        .where(in_state(jobs, "waiting"), jobs.c.run_at < now - limit_ms)
-        .group_by(jobs.c.lane)
-    )
-    for lane, oldest in lanes:
-        facts = {"seconds": round((now - oldest) / 1000)}
-        yield Alert("oldest-waiting", lane, once=str(now // _HOUR_MS), facts=facts)
+    for lane, oldest in first_due(connection).items():
+        if oldest < now - limit_ms:
+            facts = {"seconds": round((now - oldest) / 1000)}
+            yield Alert("oldest-waiting", lane, once=str(now // _HOUR_MS), facts=facts)
 
 
 def _conflicts(connection: Connection, now: int) -> Iterator[Alert]:
