@@ -87,9 +87,9 @@ _SQLITE = {
     "hex_i": "printf('%08x', i)",
     "hex_h": "printf('%08x', h)",
     "hex_item": "printf('%08x', item)",
-    "body": "CAST('{\"id\":\"' || i || '\",\"payload\":\"%s\"}' AS BLOB)" % ("x" * 270),
+    "body": 'CAST(\'{"id":"\' || i || \'","payload":"%s"}\' AS BLOB)' % ("x" * 270),
     "json": "'{\"item_id\":\"' || e.item_id || '\"}'",
-    "detail": "'{\"status\":200,\"ms\":12}'",
+    "detail": '\'{"status":200,"ms":12}\'',
     "least": "min",
     "series": "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $count)"
     " SELECT i FROM n)",
@@ -99,9 +99,9 @@ _POSTGRES = {
     "hex_i": "lpad(to_hex(i), 8, '0')",
     "hex_h": "lpad(to_hex(h), 8, '0')",
     "hex_item": "lpad(to_hex(item), 8, '0')",
-    "body": "CAST('{\"id\":\"' || i || '\",\"payload\":\"%s\"}' AS bytea)" % ("x" * 270),
+    "body": 'CAST(\'{"id":"\' || i || \'","payload":"%s"}\' AS bytea)' % ("x" * 270),
     "json": "CAST('{\"item_id\":\"' || e.item_id || '\"}' AS json)",
-    "detail": "CAST('{\"status\":200,\"ms\":12}' AS json)",
+    "detail": 'CAST(\'{"status":200,"ms":12}\' AS json)',
     "least": "least",
     "series": "generate_series(1, $count) AS n(i)",
 }
@@ -130,9 +130,7 @@ def add_old(storage: Storage, count: int, now: int) -> None:
     """Add finished events that came in forty days ago, one after the other within a minute."""
     with storage.write() as connection:
         last = connection.execute(text("SELECT max(id) FROM webhook_events")).scalar_one()
-        _events(
-            connection, storage, count, first=last + 1, start=now - 40 * _DAY, span=60_000
-        )
+        _events(connection, storage, count, first=last + 1, start=now - 40 * _DAY, span=60_000)
 
 
 def _events(
@@ -208,4 +206,3 @@ def _settle(connection: Connection, storage: Storage) -> None:
         raw.autocommit = True
         raw.execute("VACUUM ANALYZE")
         raw.execute("CHECKPOINT")
-

@@ -38,6 +38,7 @@ from app.ledger import (
 )
 from app.ledger.claiming import Job
 from app.ledger.filters import EventFilter, JobFilter
+from app.ledger.history import keep_history
 from app.ledger.numbers import last_hour, list_destinations, overview, recent
 from app.ledger.overview import last_day
 from app.ledger.pacing import Pace
@@ -206,6 +207,7 @@ def look_at(storage: Storage, count: int) -> Ledger:
             .limit(1)
         ).one()
         dead = connection.execute(text("SELECT max(id) FROM jobs WHERE state = 'dead'")).scalar()
+    keep_history(storage)  # as a worker does every minute
     return Ledger(storage, count, row.id, row.event_id, row.item_id, row.job, dead or 0)
 
 
@@ -241,16 +243,17 @@ def _once(step: Step, ledger: Ledger) -> float:
 
 def _forget_new(ledger: Ledger) -> None:
     """Remove what was measured, so that both ledgers stay as large as they are said to be."""
+    first = text("SELECT min(id) FROM webhook_events WHERE id > :given")
+    theirs = "FROM jobs WHERE event >= :since"
     with ledger.storage.write() as connection:
-        first = text(f"SELECT min(id) FROM webhook_events WHERE id > {ledger.events}")
-        if (since := connection.execute(first).scalar()) is None:
-            return
+        since = connection.execute(first, {"given": ledger.events}).scalar()
         for statement in (
-            f"DELETE FROM attempts WHERE job IN (SELECT id FROM jobs WHERE event >= {since})",
-            f"DELETE FROM jobs WHERE event >= {since}",
-            f"DELETE FROM webhook_events WHERE id >= {since}",
+            f"DELETE FROM attempts WHERE job IN (SELECT id {theirs})",
+            f"DELETE {theirs}",
+            "DELETE FROM webhook_events WHERE id >= :since",
         ):
-            connection.execute(text(statement))
+            if since is not None:
+                connection.execute(text(statement), {"since": since})
 
 
 def _new(number: int) -> list[tuple[WebhookEvent, list[Plan]]]:
@@ -334,10 +337,15 @@ def _span(ledger: Ledger) -> object:
 
 
 def _dead_group(**given: str) -> JobFilter:
-    return JobFilter(**{  # type: ignore[arg-type]
-        "state": "dead", "reason": "destination-refused", "action": "forward", "target": "search",
-        **given,
-    })
+    return JobFilter(
+        **{  # type: ignore[arg-type]
+            "state": "dead",
+            "reason": "destination-refused",
+            "action": "forward",
+            "target": "search",
+            **given,
+        }
+    )
 
 
 STEPS = [
@@ -376,8 +384,18 @@ STEPS = [
     _events("by hub", hub="lab"),
     _events("by hub, nothing", hub="none", bounded=True),
     _events("by origin, nothing", origin="resync", bounded=True),
-    *(_events(f"state {state}", state=state) for state in (
-        "waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled")),
+    *(
+        _events(f"state {state}", state=state)
+        for state in (
+            "waiting",
+            "running",
+            "succeeded",
+            "skipped",
+            "superseded",
+            "dead",
+            "cancelled",
+        )
+    ),
     _events("state skipped, deep page", state="skipped", deep=True),
     _events("by destination", target="search"),
     _events("by destination, rare", target="archive"),
@@ -388,8 +406,18 @@ STEPS = [
     _jobs("deep page", deep=True),
     _jobs("by item", item_id="{l.item_id}"),
     Step("jobs: by event", lambda of: list_jobs(of.storage, JobFilter(event=of.event))),
-    *(_jobs(f"state {state}", state=state) for state in (
-        "waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled")),
+    *(
+        _jobs(f"state {state}", state=state)
+        for state in (
+            "waiting",
+            "running",
+            "succeeded",
+            "skipped",
+            "superseded",
+            "dead",
+            "cancelled",
+        )
+    ),
     _jobs("by destination", target="mail"),
     _jobs("by destination, unknown", target="none"),
     _jobs("by action", action="forward"),
@@ -397,8 +425,11 @@ STEPS = [
     _jobs("by rule", rule="rule-shop"),
     _jobs("by reason", reason="sent"),
     _jobs("by hub", hub="outlet"),
-    Step("count events by label",
-         lambda of: count_events(of.storage, EventFilter(label="no such")), bounded=True),
+    Step(
+        "count events by label",
+        lambda of: count_events(of.storage, EventFilter(label="no such")),
+        bounded=True,
+    ),
 ]
 
 

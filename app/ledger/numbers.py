@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.events import instant
+from app.ledger.history import MINUTES, read_history
 from app.ledger.queues import DeadGroup, Lane, dead_groups, lanes
 from app.storage import Storage
 from app.storage.tables import (
@@ -30,7 +31,6 @@ from app.storage.tables import (
     jobs,
     now_ms,
     quota_slots,
-    webhook_events,
 )
 
 _MINUTE = 60_000
@@ -222,27 +222,13 @@ def _destination(
 
 def last_hour(storage: Storage) -> list[Minute]:
     """Count what came in and what ended in each of the last sixty minutes, oldest first."""
-    received_at, finished_at = webhook_events.c.received_at, jobs.c.finished_at
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
-        first = now // _MINUTE - 59
-        received = connection.execute(
-            select((received_at // _MINUTE).label("minute"), func.count())
-            .where(received_at >= first * _MINUTE)
-            .group_by("minute")
-        ).all()
-        ended = connection.execute(
-            select((finished_at // _MINUTE).label("minute"), jobs.c.state, func.count())
-            .where(finished_at >= first * _MINUTE)
-            .group_by("minute", jobs.c.state)
-        ).all()
-    events: dict[int, int] = dict(received)
-    states: dict[int, Counter[str]] = {}
-    for minute, state, count in ended:
-        states.setdefault(minute, Counter())[state] = count
+        history = read_history(connection, now)
+    last = now // _MINUTE
     return [
-        Minute(instant(minute * _MINUTE), events.get(minute, 0), states.get(minute, Counter()))
-        for minute in range(first, first + 60)
+        Minute(instant(at * _MINUTE), *history.minute(at))
+        for at in range(last - MINUTES + 1, last + 1)
     ]
 
 

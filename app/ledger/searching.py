@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
@@ -34,6 +35,7 @@ from app.ledger.filters import (
     has_event_id,
     job_conditions,
 )
+from app.ledger.leading import events_of_jobs, jobs_of_state
 from app.ledger.paging import DEFAULT_LIMIT, Page, Walk, decode_cursor, read_page
 from app.storage import Storage
 from app.storage.tables import attempts, event_conflicts, jobs, messages, webhook_events
@@ -170,11 +172,14 @@ def list_events(
     """List events, newest first."""
     wanted = wanted or EventFilter()
     before = decode_cursor(cursor)
-    statement = select(*_event_columns()).where(*event_conditions(wanted))
+    statement = select(*_event_columns())
+    if not wanted.by_job:
+        statement = statement.where(*event_conditions(wanted))
     with storage.read() as connection:
         low, high = _bounds(connection, wanted)
         ends = [end for end in (before, high) if end is not None]
-        walk = Walk(webhook_events.c.id, min(ends, default=None), limit, wanted.indexed, low)
+        lead = partial(events_of_jobs, connection, wanted) if wanted.by_job else None
+        walk = Walk(webhook_events.c.id, min(ends, default=None), limit, wanted.indexed, low, lead)
         rows, following = read_page(connection, statement, walk)
         states = _states_of(connection, [row[webhook_events.c.id] for row in rows])
     found = tuple(_event(row, states[row[webhook_events.c.id]]) for row in rows)
@@ -190,8 +195,10 @@ def list_jobs(
 ) -> Page[JobRow]:
     """List jobs, newest first."""
     wanted = wanted or JobFilter()
-    walk = Walk(jobs.c.id, decode_cursor(cursor), limit, wanted.indexed)
+    before = decode_cursor(cursor)
     with storage.read() as connection:
+        lead = partial(jobs_of_state, connection, wanted) if wanted.by_rare_state else None
+        walk = Walk(jobs.c.id, before, limit, wanted.indexed, lead=lead)
         rows, following = read_page(connection, job_statement(wanted), walk)
     return Page(tuple(_job(row) for row in rows), following)
 
