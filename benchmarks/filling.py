@@ -17,9 +17,8 @@ from app.storage.tables import attempts, jobs, webhook_events
 
 DAYS = 30
 DESTINATIONS = ("search", "mail", "shop", "archive")
-# Work that is not done, the same in every ledger: it is the rest that grows.
-DEAD = 40
-WAITING = 40
+# Work that is not done or that a person ended, the same in every ledger: it is the rest that grows.
+_OTHERS = {"dead": 40, "waiting": 40, "cancelled": 60}
 _EVENTS_PER_ITEM = 25
 _FILLED = (webhook_events, jobs, attempts)
 _DAY = 86_400_000
@@ -56,8 +55,8 @@ SELECT e.id, e.hub, 'rule-' || place, 'forward', place, 'forward:' || place,
     e.received_at + 700
 FROM (SELECT i, h, $first + ((i - 1) * 10) / 11 AS event,
         CASE WHEN h % 8 < 5 THEN 'search' WHEN h % 8 < 7 THEN 'mail' ELSE 'shop' END AS place,
-        CASE WHEN h % 1000 < 900 THEN 'succeeded' WHEN h % 1000 < 950 THEN 'superseded'
-             WHEN h % 1000 < 999 THEN 'skipped' ELSE 'cancelled' END AS state
+        CASE WHEN h % 10 < 8 THEN 'succeeded' WHEN h % 10 < 9 THEN 'superseded'
+             ELSE 'skipped' END AS state
     FROM (SELECT i, i * CAST(2654435761 AS BIGINT) % 4294967296 / 7 AS h FROM $series) AS scattered
 ) AS planned JOIN webhook_events AS e ON e.id = planned.event ORDER BY i
 """
@@ -77,9 +76,9 @@ FROM jobs AS j JOIN webhook_events AS e ON e.id = j.event WHERE j.state = 'succe
 # Evenly from the oldest to the newest, so that pruning walks past some and pages show some.
 _UNFINISHED = """
 UPDATE jobs SET state = '$state', reason = '$reason', run_at = $run_at,
-    finished_at = CASE WHEN '$state' = 'dead' THEN finished_at END,
+    finished_at = CASE WHEN '$state' <> 'waiting' THEN finished_at END,
     attempts = 1, failures = 1
-WHERE id IN (SELECT $least(i * $step + $shift, (SELECT max(id) FROM jobs)) FROM $series)
+WHERE id IN (SELECT i * $step + $shift FROM $series)
 """
 
 _SQLITE = {
@@ -90,7 +89,6 @@ _SQLITE = {
     "body": 'CAST(\'{"id":"\' || i || \'","payload":"%s"}\' AS BLOB)' % ("x" * 270),
     "json": "'{\"item_id\":\"' || e.item_id || '\"}'",
     "detail": '\'{"status":200,"ms":12}\'',
-    "least": "min",
     "series": "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $count)"
     " SELECT i FROM n)",
 }
@@ -102,7 +100,6 @@ _POSTGRES = {
     "body": 'CAST(\'{"id":"\' || i || \'","payload":"%s"}\' AS bytea)' % ("x" * 270),
     "json": "CAST('{\"item_id\":\"' || e.item_id || '\"}' AS json)",
     "detail": 'CAST(\'{"status":200,"ms":12}\' AS json)',
-    "least": "least",
     "series": "generate_series(1, $count) AS n(i)",
 }
 
@@ -144,10 +141,10 @@ def _events(
 
 
 def _unfinished(connection: Connection, storage: Storage, count: int, now: int) -> None:
-    for state, number, shift in (("dead", DEAD, 0), ("waiting", WAITING, -3)):
+    for shift, (state, number) in enumerate(_OTHERS.items()):
         step = count * 11 // 10 // number
         values = {"state": state, "reason": "destination-refused", "run_at": now + 3_600_000}
-        _run(connection, storage, _UNFINISHED, count=number, step=step, shift=shift, **values)
+        _run(connection, storage, _UNFINISHED, count=number, step=step, shift=-5 * shift, **values)
 
 
 def _run(connection: Connection, storage: Storage, statement: str, **values: object) -> None:

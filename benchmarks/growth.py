@@ -4,7 +4,7 @@ Both ledgers stand side by side in the same database, and each thing is done in 
 other by turns, so that what else the machine does meets both. Measured are ingest, dispatch,
 pruning, and every question that pages, `/metrics`, `/readyz`, alerts and the API's lists ask: the
 service's own functions, on its own connections. Besides what is finished both ledgers hold the
-same 40 dead and 40 waiting jobs.
+same 40 dead, 40 waiting and 60 cancelled jobs.
 
     .venv/bin/python -m benchmarks.growth
 """
@@ -248,7 +248,7 @@ def _forget_new(ledger: Ledger) -> None:
     with ledger.storage.write() as connection:
         since = connection.execute(first, {"given": ledger.events}).scalar()
         for statement in (
-            f"DELETE FROM attempts WHERE job IN (SELECT id {theirs})",
+            f"DELETE FROM attempts WHERE job IN (SELECT id {theirs})",  # noqa: S608 - ours
             f"DELETE {theirs}",
             "DELETE FROM webhook_events WHERE id >= :since",
         ):
@@ -400,7 +400,7 @@ STEPS = [
     _events("by destination", target="search"),
     _events("by destination, rare", target="archive"),
     _events("by destination, unknown", target="none"),
-    _events("by destination and state", target="mail", state="superseded"),
+    _events("by destination and state", target="search", state="superseded"),
     Step("events: of a day", _span),
     _jobs("newest"),
     _jobs("deep page", deep=True),
@@ -419,7 +419,7 @@ STEPS = [
         )
     ),
     _jobs("by destination", target="mail"),
-    _jobs("by destination, unknown", target="none"),
+    _jobs("by destination, unknown", target="none", bounded=True),
     _jobs("by action", action="forward"),
     _jobs("by action, nothing", action="unpublish", bounded=True),
     _jobs("by rule", rule="rule-shop"),

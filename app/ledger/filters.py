@@ -16,7 +16,7 @@ from app.storage.tables import in_state, jobs, webhook_events
 
 STATES = ("waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled")
 # Few jobs are in one of these at a time, and each has an index of its own.
-RARE_STATES = frozenset({"waiting", "running", "dead"})
+RARE_STATES = frozenset({"waiting", "running", "dead", "cancelled"})
 
 
 @dataclass(frozen=True)

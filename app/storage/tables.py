@@ -176,6 +176,9 @@ Index(
     sqlite_where=_DEAD,
     postgresql_where=_DEAD,
 )
+# A person cancelled them, so they are few.
+_CANCELLED = text("state = 'cancelled'")
+Index("jobs_cancelled", jobs.c.id, sqlite_where=_CANCELLED, postgresql_where=_CANCELLED)
 Index("jobs_leases", jobs.c.lease_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 
 # These hold what came to an end, and are written once for each job, then: not at the door.

@@ -33,4 +33,5 @@ def upgrade() -> None:
     _create("jobs_finished", ["finished_at"], _ENDED)
     _create("jobs_ended", ["target", "state", "event"], _ENDED)
     _create("jobs_dead_groups", ["action", "target", "reason", "id"], _DEAD)
+    _create("jobs_cancelled", ["id"], "state = 'cancelled'")
     op.create_index("event_conflicts_last", "event_conflicts", ["last_at"], unique=False)
