@@ -8,6 +8,7 @@ measured later runs on the service's own connections with the service's own sett
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from string import Template
 
 from sqlalchemy import Connection, Index, text
@@ -81,6 +82,13 @@ UPDATE jobs SET state = '$state', reason = '$reason', run_at = $run_at,
 WHERE id IN (SELECT i * $step + $shift FROM $series)
 """
 
+# Spread over the destinations, and none has begun.
+_WAIT = """
+UPDATE jobs SET state = 'waiting', reason = NULL, attempts = 0, failures = 0, run_at = $run_at,
+    started_at = NULL, finished_at = NULL, target = $place, lane = 'forward:' || $place,
+    key = 'forward:' || $place || ':' || hub || ':' || id
+"""
+
 _SQLITE = {
     "uuid": "lower(hex(randomblob(16)))",
     "hex_i": "printf('%08x', i)",
@@ -121,6 +129,20 @@ def fill(storage: Storage, count: int, now: int) -> None:
             _make(connection, storage, later)
         _settle(connection, storage)
         connection.invalidate()  # it was in a hurry; no other use of it
+
+
+def fill_waiting(storage: Storage, count: int, now: int, places: Sequence[str]) -> None:
+    """Fill an empty ledger with `count` jobs of these destinations that are due in an hour."""
+    cases = " ".join(f"WHEN {number} THEN '{place}'" for number, place in enumerate(places))
+    place = f"(CASE id % {len(places)} {cases} END)"
+    with storage.write() as connection:
+        when = {"start": now - _DAY, "span": _DAY, "items": count}
+        _run(connection, storage, _EVENTS, count=count, **when)
+        _run(connection, storage, _JOBS, count=count, first=1)
+        _run(connection, storage, _WAIT, run_at=now + 3_600_000, place=place)
+    with storage.engine.connect() as connection:
+        _settle(connection, storage)
+        connection.invalidate()
 
 
 def add_old(storage: Storage, count: int, now: int) -> None:

@@ -175,7 +175,7 @@ def ledgers(url: str) -> Iterator[tuple[Ledger, Ledger]]:
     """Two ledgers in one database server, or in one folder: one small, one large."""
     now = time.time_ns() // 1_000_000
     opened = []
-    for place, count in ((url, SMALL), (_beside(url), LARGE)):
+    for place, count in ((url, SMALL), (beside(url), LARGE)):
         hurried = Storage(place, timeout=600)
         upgrade_schema(hurried)
         fill(hurried, count, now)
@@ -186,7 +186,7 @@ def ledgers(url: str) -> Iterator[tuple[Ledger, Ledger]]:
         one.storage.close()
 
 
-def _beside(url: str) -> str:
+def beside(url: str) -> str:
     """The address of a second database; a PostgreSQL server is told to make it."""
     place = make_url(url)
     if place.get_backend_name() == "sqlite":
@@ -350,6 +350,7 @@ def _dead_group(**given: str) -> JobFilter:
 
 STEPS = [
     Step("prune a batch of 200", _prune, _add_old),
+    Step("prune when nothing is old", lambda of: prune(of.storage, older_than_ms=_MONTH_MS)),
     Step("accept 1 event", _accept_one),
     Step("accept a group of 32", _accept_group),
     Step("claim and finish a job", _dispatch, _accept_one),

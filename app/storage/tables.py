@@ -18,12 +18,14 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    ScalarSelect,
     String,
     Table,
     Text,
     UniqueConstraint,
     literal_column,
     or_,
+    select,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -51,6 +53,15 @@ def _now_sqlite(_element: now_ms, _compiler: Any, **_options: Any) -> str:
 @compiles(now_ms, "postgresql")
 def _now_postgresql(_element: now_ms, _compiler: Any, **_options: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+def this_moment() -> ScalarSelect[int]:
+    """The clock, for a condition such as `run_at <= this_moment()`.
+
+    PostgreSQL reads `now_ms()` anew for each row, so that no index helps to find what is earlier;
+    a query of its own is read once, and does.
+    """
+    return select(now_ms()).scalar_subquery()
 
 
 # What came in. The raw body is kept: it is the evidence, and what a replay starts from.

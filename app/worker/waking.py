@@ -55,7 +55,8 @@ class FileBell:
 
     def _version(self) -> int:
         self._cursor.execute("PRAGMA data_version")
-        return int(self._cursor.fetchone()[0])
+        [(version,)] = self._cursor.fetchall()
+        return int(version)
 
     def ring(self) -> None:
         """Wake whoever waits."""
