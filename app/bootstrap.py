@@ -38,6 +38,7 @@ from app.destinations.trial import Trial, try_destination
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
 from app.ledger import Accepted, Job, Pace, Readiness, accept, prune, readiness
+from app.ledger.history import keep_history
 from app.observability import webhooks_by_outcome
 from app.rules import Plan
 from app.storage import GroupCommit, Storage
@@ -222,6 +223,7 @@ def _chores(settings: Settings, storage: Storage) -> list[Chore]:
     return [
         *_looking_for_missed(settings, storage),
         Chore("prune", every=600, run=prune_all),
+        Chore("history", every=60, run=lambda: keep_history(storage)),
         Chore("watch", every=WATCH_EVERY, run=lambda: watch(settings, storage)),
     ]
 

@@ -16,8 +16,9 @@ from sqlalchemy.exc import IntegrityError
 
 from app.events import instant
 from app.ledger.pacing import Pace, admit, spend
+from app.ledger.queues import first_due
 from app.storage import Storage
-from app.storage.tables import in_state, jobs, now_ms, webhook_events
+from app.storage.tables import in_state, jobs, now_ms, this_moment, webhook_events
 
 # Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
 LEASE_MS = 10_000
@@ -91,8 +92,7 @@ def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, in
 def waiting_lanes(storage: Storage) -> set[str]:
     """Find the lanes that have waiting jobs, also those that no rule fills any more."""
     with storage.read() as connection:
-        statement = select(jobs.c.lane).where(in_state(jobs, "waiting")).distinct()
-        return set(connection.execute(statement).scalars())
+        return set(first_due(connection))
 
 
 def claim(
@@ -175,7 +175,7 @@ def _due(lane: str, count: int, which: ColumnElement[bool]) -> Select[tuple[int]
         .where(
             in_state(jobs, "waiting"),
             jobs.c.lane == lane,
-            jobs.c.run_at <= now_ms(),
+            jobs.c.run_at <= this_moment(),
             which,
             ~ahead,
         )

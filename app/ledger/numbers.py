@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.events import instant
+from app.ledger.history import MINUTES, read_history
 from app.ledger.queues import DeadGroup, Lane, dead_groups, lanes
 from app.storage import Storage
 from app.storage.tables import (
@@ -30,14 +31,16 @@ from app.storage.tables import (
     jobs,
     now_ms,
     quota_slots,
-    webhook_events,
 )
 
 _MINUTE = 60_000
 # A worker beats every 2.5 s; its lease is over after 10 s.
 _LIVE_MS = 15_000
-# Looked at from the newest back: attempts have no index by time.
+# Attempts have no index by time: they are looked at from the newest back, so many and then more.
+_REACHES = (50, 500, 5_000)
 _RECENT_ATTEMPTS = 20_000
+# Two transactions that overlap may get their ids in another order than their times.
+_OVERLAP_MS = 5_000
 _NO_QUEUE = Lane(lane="", waiting=0, running=0, oldest_age=None, due_age=None)
 
 
@@ -219,27 +222,13 @@ def _destination(
 
 def last_hour(storage: Storage) -> list[Minute]:
     """Count what came in and what ended in each of the last sixty minutes, oldest first."""
-    received_at, finished_at = webhook_events.c.received_at, jobs.c.finished_at
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
-        first = now // _MINUTE - 59
-        received = connection.execute(
-            select((received_at // _MINUTE).label("minute"), func.count())
-            .where(received_at >= first * _MINUTE)
-            .group_by("minute")
-        ).all()
-        ended = connection.execute(
-            select((finished_at // _MINUTE).label("minute"), jobs.c.state, func.count())
-            .where(finished_at >= first * _MINUTE)
-            .group_by("minute", jobs.c.state)
-        ).all()
-    events: dict[int, int] = dict(received)
-    states: dict[int, Counter[str]] = {}
-    for minute, state, count in ended:
-        states.setdefault(minute, Counter())[state] = count
+        history = read_history(connection, now)
+    last = now // _MINUTE
     return [
-        Minute(instant(minute * _MINUTE), events.get(minute, 0), states.get(minute, Counter()))
-        for minute in range(first, first + 60)
+        Minute(instant(at * _MINUTE), *history.minute(at))
+        for at in range(last - MINUTES + 1, last + 1)
     ]
 
 
@@ -249,7 +238,7 @@ def recent(storage: Storage) -> Recent:
     seconds = (attempt.finished_at - attempt.started_at) / 1000.0
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
-        newest = connection.execute(select(func.max(attempt.id))).scalar() or 0
+        after = _before_the_minute(connection, now)
         tries = connection.execute(
             select(
                 jobs.c.action,
@@ -259,7 +248,7 @@ def recent(storage: Storage) -> Recent:
                 func.coalesce(func.sum(seconds), 0.0),
             )
             .join(jobs, jobs.c.id == attempt.job)
-            .where(attempt.id > newest - _RECENT_ATTEMPTS, attempt.finished_at >= now - _MINUTE)
+            .where(attempt.id > after, attempt.finished_at >= now - _MINUTE)
             .group_by(jobs.c.action, attempt.outcome)
             .order_by(jobs.c.action, attempt.outcome)
         ).all()
@@ -274,6 +263,18 @@ def recent(storage: Storage) -> Recent:
         ),
         Counter({(action, state): count for action, state, count in ended}),
     )
+
+
+def _before_the_minute(connection: Connection, now: int) -> int:
+    """Find an attempt that ended before the last minute, and no more than needed before it."""
+    attempt = attempts.c
+    newest = connection.execute(select(func.max(attempt.id))).scalar() or 0
+    for reach in _REACHES:
+        older = select(attempt.finished_at).where(attempt.id <= newest - reach)
+        ended = connection.execute(older.order_by(attempt.id.desc()).limit(1)).scalar()
+        if ended is None or ended < now - _MINUTE - _OVERLAP_MS:
+            return newest - reach
+    return newest - _RECENT_ATTEMPTS
 
 
 def _moment(milliseconds: int | None) -> datetime | None:

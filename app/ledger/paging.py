@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -63,7 +63,8 @@ class Walk:
     """Where a list is read from: ids below `before`, at most `limit` rows.
 
     `indexed` says that an index leads to the rows; without one they are looked for window by
-    window. `floor` is an id below which there is nothing to find.
+    window. `floor` is an id below which there is nothing to find. `lead` finds, where it is given,
+    the ids of a page by themselves: so many below `before`, newest first.
     """
 
     identifier: Column[int]
@@ -71,12 +72,17 @@ class Walk:
     limit: int
     indexed: bool
     floor: int = 0
+    lead: Callable[[int | None, int], Sequence[int]] | None = None
 
 
 def read_page(
     connection: Connection, statement: Select[Any], walk: Walk
 ) -> tuple[Sequence[RowMapping], str | None]:
     """Read one page of `statement`, which has no order of its own, and the next page's cursor."""
+    if walk.lead:
+        identifiers = walk.lead(walk.before, walk.limit + 1)
+        found = statement.where(walk.identifier.in_(identifiers))
+        return _cut(_rows(connection, found, walk, walk.limit + 1), walk)
     if walk.indexed:
         rows = _rows(connection, statement, walk, walk.limit + 1)
         return _cut(rows, walk)

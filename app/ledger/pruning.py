@@ -9,7 +9,14 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, delete, exists, literal, select
 
 from app.storage import Storage
-from app.storage.tables import attempts, event_conflicts, jobs, messages, now_ms, webhook_events
+from app.storage.tables import (
+    attempts,
+    event_conflicts,
+    jobs,
+    messages,
+    this_moment,
+    webhook_events,
+)
 
 _ENDED = ("succeeded", "skipped", "superseded", "cancelled")
 BATCH = 200
@@ -22,7 +29,7 @@ def prune(storage: Storage, *, older_than_ms: int, batch: int = BATCH) -> int:
     has been pruned is no longer known: a repeat of it would be taken as new.
     """
     with storage.write() as connection:
-        before = now_ms() - literal(older_than_ms)
+        before = this_moment() - literal(older_than_ms)
         identifiers = list(
             connection.execute(
                 select(webhook_events.c.id)

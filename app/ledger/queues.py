@@ -6,6 +6,7 @@ module must not know who looks.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,16 +68,11 @@ def lanes(connection: Connection, now: int) -> list[Lane]:
     ).all()
     queued = {row[0]: row for row in waiting}
     at_work = {row[0]: row for row in running}
-    # Ids are given out in the order of creation, and the index has ids but no times.
     oldest = {
         lane: min(row[2] for row in (queued.get(lane), at_work.get(lane)) if row)
         for lane in {*queued, *at_work}
     }
-    created = dict(
-        connection.execute(
-            select(jobs.c.id, jobs.c.created_at).where(jobs.c.id.in_(oldest.values()))
-        ).all()
-    )
+    created = _created(connection, oldest.values())
     return [
         Lane(
             lane=lane,
@@ -89,23 +85,60 @@ def lanes(connection: Connection, now: int) -> list[Lane]:
     ]
 
 
+def first_due(connection: Connection) -> dict[str, int]:
+    """Find when the first waiting job of each lane is due (ms), however many wait.
+
+    The lanes are found by stepping through the index, from each lane to the next.
+    """
+    other = jobs.alias("other")
+    names = select(func.min(other.c.lane).label("lane")).where(in_state(other, "waiting"))
+    found = names.cte("lanes", recursive=True)
+    following = (
+        select(func.min(other.c.lane))
+        .where(in_state(other, "waiting"), other.c.lane > found.c.lane)
+        .scalar_subquery()
+    )
+    found = found.union_all(select(following).where(found.c.lane.is_not(None)))
+    first = (
+        select(func.min(jobs.c.run_at))
+        .where(in_state(jobs, "waiting"), jobs.c.lane == found.c.lane)
+        .scalar_subquery()
+    )
+    rows = connection.execute(select(found.c.lane, first).where(found.c.lane.is_not(None)))
+    # None: the last job of a lane was taken between two steps.
+    return {lane: due for lane, due in rows if due is not None}
+
+
 def dead_groups(connection: Connection) -> list[DeadGroup]:
     """Count dead jobs by reason, action and target; the most first."""
     count = func.count().label("count")
-    rows = connection.execute(
+    groups = connection.execute(
         select(
             jobs.c.reason,
             jobs.c.action,
             jobs.c.target,
             count,
             func.max(jobs.c.id),
-            func.min(jobs.c.created_at),
+            func.min(jobs.c.id),
         )
         .where(in_state(jobs, "dead"))
-        .group_by(jobs.c.reason, jobs.c.action, jobs.c.target)
+        .group_by(jobs.c.action, jobs.c.target, jobs.c.reason)
         .order_by(count.desc(), jobs.c.action, jobs.c.target)
-    )
-    return [DeadGroup(row[0], row[1], row[2], row[3], row[4], instant(row[5])) for row in rows]
+    ).all()
+    created = _created(connection, [row[5] for row in groups])
+    return [
+        DeadGroup(row[0], row[1], row[2], row[3], row[4], instant(created[row[5]]))
+        for row in groups
+        if row[5] in created
+    ]
+
+
+def _created(connection: Connection, identifiers: Collection[int]) -> dict[int, int]:
+    """When these jobs were asked for: ids are given in that order, and indexes have no times."""
+    if not identifiers:
+        return {}
+    statement = select(jobs.c.id, jobs.c.created_at).where(jobs.c.id.in_(identifiers))
+    return dict(connection.execute(statement).all())
 
 
 def _age(created_at: int | None, now: int) -> float | None:

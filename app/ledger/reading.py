@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from app.ledger.queues import first_due
 from app.storage import Storage
-from app.storage.tables import attempts, beats, in_state, jobs, now_ms, webhook_events
+from app.storage.tables import attempts, beats, jobs, now_ms, webhook_events
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,10 @@ class Counts:
 def readiness(storage: Storage) -> Readiness:
     """Look at the beats and at the oldest job that is due; raises `StorageUnavailable`."""
     with storage.read() as connection:
-        now, beat_at, due = connection.execute(
-            select(
-                now_ms(),
-                select(func.max(beats.c.beat_at)).scalar_subquery(),
-                select(func.min(jobs.c.run_at)).where(in_state(jobs, "waiting")).scalar_subquery(),
-            )
+        now, beat_at = connection.execute(
+            select(now_ms(), select(func.max(beats.c.beat_at)).scalar_subquery())
         ).one()
+        due = min(first_due(connection).values(), default=None)
     return Readiness(
         worker_beat_age=None if beat_at is None else max(0.0, (now - beat_at) / 1000),
         oldest_due_seconds=None if due is None or due > now else (now - due) / 1000,

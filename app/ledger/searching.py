@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
@@ -32,6 +33,7 @@ from app.ledger.filters import (
     has_event_id,
     job_conditions,
 )
+from app.ledger.leading import events_of_jobs, jobs_of_state
 from app.ledger.paging import DEFAULT_LIMIT, Page, Walk, decode_cursor, read_page
 from app.ledger.records import (
     AttemptRow,
@@ -64,11 +66,14 @@ def list_events(
     """List events, newest first."""
     wanted = wanted or EventFilter()
     before = decode_cursor(cursor)
-    statement = select(*event_columns()).where(*event_conditions(wanted))
+    statement = select(*event_columns())
+    if not wanted.by_job:
+        statement = statement.where(*event_conditions(wanted))
     with storage.read() as connection:
         low, high = _bounds(connection, wanted)
         ends = [end for end in (before, high) if end is not None]
-        walk = Walk(webhook_events.c.id, min(ends, default=None), limit, wanted.indexed, low)
+        lead = partial(events_of_jobs, connection, wanted) if wanted.by_job else None
+        walk = Walk(webhook_events.c.id, min(ends, default=None), limit, wanted.indexed, low, lead)
         rows, following = read_page(connection, statement, walk)
         states = _states_of(connection, [row[webhook_events.c.id] for row in rows])
     found = tuple(event_row(row, states[row[webhook_events.c.id]]) for row in rows)
@@ -84,8 +89,10 @@ def list_jobs(
 ) -> Page[JobRow]:
     """List jobs, newest first."""
     wanted = wanted or JobFilter()
-    walk = Walk(jobs.c.id, decode_cursor(cursor), limit, wanted.indexed)
+    before = decode_cursor(cursor)
     with storage.read() as connection:
+        lead = partial(jobs_of_state, connection, wanted) if wanted.by_rare_state else None
+        walk = Walk(jobs.c.id, before, limit, wanted.indexed, lead=lead)
         rows, following = read_page(connection, job_statement(wanted), walk)
     return Page(tuple(job_row(row) for row in rows), following)
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.ledger.claiming import Job
 from app.storage import Storage
-from app.storage.tables import in_state, jobs, now_ms
+from app.storage.tables import in_state, jobs, this_moment
 
 
 def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
@@ -24,7 +24,7 @@ def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mappi
             in_state(jobs, "waiting"),
             jobs.c.lane == job.lane,
             jobs.c.hub == job.hub,
-            jobs.c.run_at <= now_ms(),
+            jobs.c.run_at <= this_moment(),
         )
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(limit)

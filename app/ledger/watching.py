@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select
 from app.advice import ALERTS, of_reason, why_paused
 from app.events import WebhookEvent
 from app.ledger.accepting import accept
+from app.ledger.queues import first_due
 from app.rules import Plan
 from app.storage import Storage
 from app.storage.tables import beats, destination_states, event_conflicts, in_state, jobs, now_ms
@@ -151,12 +152,9 @@ def _destinations(connection: Connection) -> Iterator[Alert]:
 
 def _waiting(connection: Connection, now: int, limit_ms: int) -> Iterator[Alert]:
     """Lanes whose oldest due job waits for too long, with no exclusions."""
-    lanes = connection.execute(
-        select(jobs.c.lane, func.min(jobs.c.run_at))
-        .where(in_state(jobs, "waiting"), jobs.c.run_at < now - limit_ms)
-        .group_by(jobs.c.lane)
-    )
-    for lane, oldest in lanes:
+    for lane, oldest in first_due(connection).items():
+        if oldest >= now - limit_ms:
+            continue
         seconds = round((now - oldest) / 1000)
         place = lane.replace(":", " for ")
         text = f"Jobs of {place} could have run for {_span(seconds)}, and did not."

@@ -26,6 +26,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app.errors import StorageUnavailable, WriteConflict
 from app.storage.sharing import Result, SharedWrites
 
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_DEADLOCK = "40P01"
 _LOCK_POLL = 0.0005
 
 
@@ -204,7 +206,7 @@ def _translated() -> Iterator[None]:
     except (DataError, IntegrityError):
         raise  # the value is at fault, not the database
     except DBAPIError as error:
-        if isinstance(error.orig, psycopg.errors.DeadlockDetected):
+        if getattr(error.orig, "sqlstate", None) == _DEADLOCK:
             raise WriteConflict from error
         raise StorageUnavailable(f"the database failed: {_first_line(error)}") from error
 

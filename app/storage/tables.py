@@ -18,18 +18,21 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    ScalarSelect,
     String,
     Table,
     Text,
     UniqueConstraint,
     literal_column,
+    or_,
+    select,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 # Tables and migrations move together; a test compares them with the newest migration.
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0004"
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -50,6 +53,15 @@ def _now_sqlite(_element: now_ms, _compiler: Any, **_options: Any) -> str:
 @compiles(now_ms, "postgresql")
 def _now_postgresql(_element: now_ms, _compiler: Any, **_options: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+def this_moment() -> ScalarSelect[int]:
+    """The clock, where a condition such as `run_at <= …` compares with it.
+
+    PostgreSQL reads `now_ms()` anew for each row, so that no index helps to find what is earlier;
+    a query of its own is read once, and does.
+    """
+    return select(now_ms()).scalar_subquery()
 
 
 # What came in. The raw body is kept: it is the evidence, and what a replay starts from.
@@ -90,6 +102,7 @@ event_conflicts = Table(
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     UniqueConstraint("hub", "event_id", "fingerprint", name="event_conflicts_once"),
+    Index("event_conflicts_last", "last_at"),
 )
 
 # One rule applied to one event for one target.
@@ -123,7 +136,6 @@ jobs = Table(
     # The job that this one does again, because a person asked for it.
     Column("replay_of", _Id),
     Index("jobs_event", "event"),
-    Index("jobs_finished", "finished_at"),
 )
 
 
@@ -132,16 +144,18 @@ def in_state(table: FromClause, *states: str) -> ColumnElement[bool]:
 
     The states stand in the statement itself: with a parameter in their place SQLite prepares the
     statement again at each use, and PostgreSQL's generic plans cannot tell that an index which
-    holds, say, the waiting jobs only has all that is asked for.
+    holds, say, the waiting jobs only has all that is asked for. Several are joined by OR, as in
+    the index of the active jobs: SQLite sees that `waiting` is one of `waiting OR running`, and
+    does not see it of `IN (...)`.
     """
-    named: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
     column: ColumnElement[str] = table.c.state
-    return column == named[0] if len(named) == 1 else column.in_(named)
+    return or_(*(column == literal_column(f"'{state}'") for state in states))
 
 
 _WAITING = text("state = 'waiting'")
 _RUNNING = text("state = 'running'")
-_ACTIVE = text("state IN ('waiting', 'running')")
+_ACTIVE = text("state = 'waiting' OR state = 'running'")
+_ENDED = text("finished_at IS NOT NULL")
 Index(
     "jobs_due",
     jobs.c.lane,
@@ -163,7 +177,32 @@ Index(
 # Dead jobs wait for a person, who looks at the newest first.
 _DEAD = text("state = 'dead'")
 Index("jobs_dead", jobs.c.finished_at, jobs.c.id, sqlite_where=_DEAD, postgresql_where=_DEAD)
+# Each group of them is counted and listed, newest first.
+Index(
+    "jobs_dead_groups",
+    jobs.c.action,
+    jobs.c.target,
+    jobs.c.reason,
+    jobs.c.id,
+    sqlite_where=_DEAD,
+    postgresql_where=_DEAD,
+)
+# A person cancelled them, so they are few.
+_CANCELLED = text("state = 'cancelled'")
+Index("jobs_cancelled", jobs.c.id, sqlite_where=_CANCELLED, postgresql_where=_CANCELLED)
 Index("jobs_leases", jobs.c.lease_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
+
+# These hold what came to an end, and are written once for each job, then: not at the door.
+Index("jobs_finished", jobs.c.finished_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
+# The events that have an ended job for a target, in a state.
+Index(
+    "jobs_ended",
+    jobs.c.target,
+    jobs.c.state,
+    jobs.c.event,
+    sqlite_where=_ENDED,
+    postgresql_where=_ENDED,
+)
 
 # Each try that ended, with its outcome. A try that still runs is seen in the job itself.
 attempts = Table(

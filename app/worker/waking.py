@@ -6,8 +6,6 @@ import threading
 import time
 from typing import Protocol
 
-from sqlalchemy import text
-
 from app.storage import Storage
 
 _LOOK_EVERY = 0.02
@@ -48,12 +46,15 @@ class FileBell:
 
     def __init__(self, storage: Storage) -> None:
         self._rung = threading.Event()
-        self._connection = storage.engine.connect()
+        # The driver's own: through SQLAlchemy each look is a transaction, and costs thirty times
+        # as much, fifty times a second.
+        self._connection = storage.engine.raw_connection()
+        self._cursor = self._connection.cursor()
         self._seen = self._version()
 
     def _version(self) -> int:
-        version = self._connection.execute(text("PRAGMA data_version")).scalar_one()
-        self._connection.rollback()
+        self._cursor.execute("PRAGMA data_version")
+        [(version,)] = self._cursor.fetchall()
         return int(version)
 
     def ring(self) -> None:
@@ -74,4 +75,5 @@ class FileBell:
 
     def close(self) -> None:
         """Close the connection."""
+        self._cursor.close()
         self._connection.close()

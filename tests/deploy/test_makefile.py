@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("help", "setup", "demo", "test", "quick", "drill", "bench", "fuzz", "lint", "format", "lock")
+VERBS = (
+    "help",
+    "setup",
+    "demo",
+    "test",
+    "quick",
+    "drill",
+    "bench",
+    "fuzz",
+    "lint",
+    "format",
+    "lock",
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
