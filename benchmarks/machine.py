@@ -86,7 +86,7 @@ def seconds_of(pids: Iterable[int]) -> float:
 def _seconds(pid: int) -> float:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0.0
     # The name in brackets may hold blanks; utime, stime and those of ended children follow it.
     return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / _TICKS

@@ -59,8 +59,12 @@ class Stretch:
             f"{self.rate / first:.2f}" if first else "",
             f"{self.busy:.1f} of {self.connections:.0f}",
             ", ".join(often) or "none",
-            ", ".join(f"{name} {share:.2f}" for name, share in self.cores.items()),
+            ", ".join(self._cost(name) for name in self.cores),
         ]
+
+    def _cost(self, group: str) -> str:
+        busy = self.cores[group]
+        return f"{group} {busy:.2f} ({busy / self.rate * 1000:.1f} ms)" if self.rate else group
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,14 @@ def _weights(url: str) -> list[Weight]:
 def _section(
     accepting: Sequence[Stretch], dispatching: Sequence[Stretch], weights: Sequence[Weight]
 ) -> list[str]:
-    head = ("", "a second", "to one", "busy connections", "what they do most", "processors busy")
+    head = (
+        "",
+        "a second",
+        "to one",
+        "busy connections",
+        "what they do most",
+        "processors busy (each event)",
+    )
     whole = sum(weight.table + weight.index for weight in weights)
     return [
         "## Scale",

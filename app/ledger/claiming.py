@@ -118,7 +118,9 @@ def claim(
         with storage.write() as connection:
             taken = [
                 identifier
-                for lane, count in wanted.items()
+                # In one order for all workers: each locks the destinations' rows until its commit,
+                # and two that locked them in different orders would wait for each other.
+                for lane, count in sorted(wanted.items())
                 for identifier in _claim_paced(
                     connection,
                     owner,

@@ -153,3 +153,20 @@ def test_health_of_one_destination_leaves_others_alone(storage: Storage, health:
 def test_lane_without_a_pace_is_not_held(storage: Storage) -> None:
     accept_items(storage, 3)
     assert len(claim(storage, owner="w", wanted={LANE: 5})) == 3
+
+
+def test_workers_that_claim_for_the_same_destinations_do_not_wait_for_each_other(
+    storage: Storage,
+) -> None:
+    lanes = [f"forward:{name}" for name in ("one", "two", "three", "four")]
+    paces = {lane: Pace(lane.partition(":")[2], concurrency=5) for lane in lanes}
+
+    def claim_often(number: int) -> int:
+        wanted = dict.fromkeys(lanes if number % 2 else reversed(lanes), 1)
+        # On PostgreSQL a deadlock would be a `StorageUnavailable` here.
+        return sum(
+            len(claim(storage, owner=f"w{number}", wanted=wanted, paces=paces)) for _ in range(25)
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(claim_often, range(4))) == 0
