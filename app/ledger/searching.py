@@ -35,6 +35,7 @@ from app.ledger.filters import (
     job_conditions,
 )
 from app.ledger.paging import DEFAULT_LIMIT, Page, Walk, decode_cursor, read_page
+from app.observability.tracing import trace_id_of
 from app.storage import Storage
 from app.storage.tables import attempts, event_conflicts, jobs, messages, webhook_events
 
@@ -60,6 +61,7 @@ class EventRow:
     origin: str
     received_at: datetime
     states: Mapping[str, int]
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -372,6 +374,7 @@ def _event(row: RowMapping, states: Mapping[str, int]) -> EventRow:
         origin=row[event.origin],
         received_at=instant(row[event.received_at]),
         states=states,
+        trace_id=trace_id_of(row[event.trace]),
     )
 
 

@@ -8,6 +8,7 @@ nothing is answered 2xx before its commit.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -43,6 +44,8 @@ def build(services: DoorServices) -> Blueprint:
         _check_content_type()
         verify(body, request.headers.get(HEADER), sender.webhook_secrets)
         event = load_event(body, hub=sender.key)
+        if trace := g.get("trace"):
+            event = replace(event, trace=str(trace))
         g.webhook.update(event_id=event.id, name=event.name)
         plans = match(event, settings.rules, settings.destinations)
         accepted = services.ledger.accept(event, plans)

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from app.bootstrap import WebLedger
 from app.config import Settings
-from app.ledger import beat
+from app.ledger import accept, beat
 from app.ledger.searching import show_job
 from app.storage import Storage, upgrade_schema
 from app.web import GUARDS, create_app
@@ -19,7 +19,9 @@ from app.web.auth import TRIES
 from app.web.dashboard import session
 from tests.browser.scene import EVIL, TOKEN, WORKER, Scene, fill, scene_settings
 from tests.builders import make_destination, make_settings
+from tests.ledger.making import event
 from tests.servers import Reply, ScriptedServer
+from tests.traces import STATE, TRACE, TRACEPARENT
 from tests.web.conftest import FakeLedger, Services
 
 PAGES = ("/", "/events", "/dead", "/destinations")
@@ -333,6 +335,16 @@ def test_event_tells_its_whole_story(desk: Desk) -> None:
         "&#34;rootContentItem&#34;",
     ):
         assert told in said, told
+
+
+def test_event_names_its_trace_where_it_has_one(storage: Storage) -> None:
+    traced = event(trace=f"{TRACEPARENT} {STATE}")
+    accept(storage, [(traced, []), (event(), [])])
+    desk = opened(storage)
+    first, second = (text_of(desk.page(f"/events/{number}")) for number in (1, 2))
+    assert f"Trace {TRACE}" in first
+    assert STATE not in first
+    assert "Trace " not in second
 
 
 def test_event_says_what_comes_next(desk: Desk) -> None:
