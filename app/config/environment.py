@@ -198,7 +198,8 @@ class Environment:
     def traces_secrets(self) -> tuple[str, ...]:
         """The values of the headers that the collector is sent: `name=value,name=value`."""
         written = [
-            pair.partition("=")[2].strip()
+            # What has no name is likely the key alone, and is quoted by whoever cannot read it.
+            pair.partition("=")[2].strip() or pair.strip()
             for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
             for pair in self.values.get(name, "").split(",")
         ]

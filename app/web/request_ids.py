@@ -28,13 +28,14 @@ def register(app: Flask) -> None:
 
 
 def _name() -> None:
-    brought = request.headers.get(HEADER, "")
+    # As WSGI has them: the door is in a hurry, and `request.headers` is made anew for each look.
+    headers = request.environ
+    brought = headers.get("HTTP_X_REQUEST_ID", "")
     g.request_id = brought if _PLAIN.fullmatch(brought) else uuid.uuid4().hex
     # Under another name than the event's own `requestId`, which is Amplience's.
     structlog.contextvars.bind_contextvars(http_request_id=g.request_id)
-    # Most requests have none, and the door is in a hurry: one look, and no more.
-    if brought_trace := request.environ.get("HTTP_TRACEPARENT"):
-        go_on_from(tracing.read_headers(brought_trace, request.environ.get("HTTP_TRACESTATE")))
+    if traceparent := headers.get("HTTP_TRACEPARENT"):
+        go_on_from(tracing.read_headers(traceparent, headers.get("HTTP_TRACESTATE")))
 
 
 def go_on_from(place: tracing.TraceContext | None) -> None:

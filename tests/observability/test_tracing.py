@@ -79,9 +79,9 @@ def test_variables_of_the_standard_switch_spans_on(
 
 
 def test_headers_for_the_collector_are_secrets() -> None:
-    written = {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=s%20one, x=two-two"}
+    written = {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=s%20one, x=two-two,nameless"}
     secrets = load({**HUB, **written}).secrets
-    assert {"s%20one", "s one", "two-two"} <= set(secrets)
+    assert {"s%20one", "s one", "two-two", "nameless"} <= set(secrets)
 
 
 def test_secrets_are_masked_in_spans() -> None:
@@ -170,6 +170,18 @@ def test_opentelemetry_is_imported_only_where_spans_are_wanted(
         timeout=30,
     )
     assert (done.stdout.strip() != "[]") == is_imported
+
+
+def test_variable_that_cannot_be_read_costs_the_spans_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+    with capture_logs() as lines:
+        tracing.configure("http://127.0.0.1:9/v1/traces", "1")
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("traces.not-started", "error")
+    ]
+    assert not tracing.is_on()
 
 
 def test_exporter_has_its_own_lines_again_after_the_end() -> None:

@@ -76,6 +76,7 @@ class SpanTracer:
         # Made now, since no thread can be started while the interpreter ends (Python 3.12).
         self._closer = threading.Thread(target=self._close, name="traces-end", daemon=True)
         self._closer.start()
+        self._words.listen()
 
     def start(
         self,
@@ -162,6 +163,8 @@ class _LastWords(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.said = ""
+
+    def listen(self) -> None:
         for name in _WORDY:
             logging.getLogger(name).addFilter(self)
 

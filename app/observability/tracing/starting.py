@@ -16,9 +16,9 @@ _log = structlog.get_logger(__name__)
 def configure(endpoint: str | None, version: str, *, secrets: Iterable[str] = ()) -> None:
     """Send spans to `endpoint`; without one, import nothing and do nothing.
 
-    Call it in each process that works, after a fork. Without the packages the process runs without
-    spans, and says so: such variables are often set for all services of a platform at once, and a
-    trace is no reason to leave webhooks unanswered.
+    Call it in each process that works, after a fork. Without the packages, or with a variable that
+    the SDK cannot read, the process runs without spans, and says so: such variables are often set
+    for all services of a platform at once, and a trace is no reason to leave webhooks unanswered.
     """
     if endpoint is None:
         return
@@ -27,7 +27,12 @@ def configure(endpoint: str | None, version: str, *, secrets: Iterable[str] = ()
         return
     from app.observability.tracing.spans import SpanTracer  # noqa: PLC0415 - an extra
 
-    use(SpanTracer(endpoint, version, Mask(secrets)))
+    try:
+        tracer = SpanTracer(endpoint, version, Mask(secrets))
+    except Exception as problem:  # noqa: BLE001 - whatever the SDK dislikes
+        _log.error("traces.not-started", detail=f"{type(problem).__name__}: {problem}")
+        return
+    use(tracer)
 
 
 def can_export() -> bool:
