@@ -52,7 +52,7 @@ format: setup ## Put the code in the house's format
 lock: $(LOCK_VENV)/.installed ## Lock again after a change in pyproject.toml (LOCK_ARGS=--upgrade: newest)
 	$(LOCK_VENV)/bin/pip-compile $(LOCK_FLAGS) $(LOCK_ARGS) -o requirements.txt pyproject.toml
 	$(LOCK_VENV)/bin/pip-compile $(LOCK_FLAGS) $(LOCK_ARGS) --allow-unsafe -c requirements.txt \
-		--extra dev --extra queues -o requirements-dev.txt pyproject.toml
+		--extra dev --extra queues --extra otel -o requirements-dev.txt pyproject.toml
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('dc-relay needs Python 3.11 or newer, and this is ' + sys.version.split()[0] + '. Name another one: make setup PYTHON=python3.11')"

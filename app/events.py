@@ -48,7 +48,8 @@ class WebhookEvent:
     `snapshot_created` are set for a snapshot only. All of the rest may be missing, because
     Amplience documents no more than the ids
     (https://amplience.com/developers/docs/integrations/webhooks/payloads/). `origin` is `webhook`,
-    or names the command or schedule of ours that made the event.
+    or names the command or schedule of ours that made the event. `trace` is the place in a trace
+    that it came from, where its sender named one.
     """
 
     hub: str
@@ -69,6 +70,7 @@ class WebhookEvent:
     repository_id: str | None = None
     last_modified: datetime | None = None
     origin: str = "webhook"
+    trace: str | None = None
 
     @property
     def envelope(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from app.errors import (
     Unavailable,
     VersionConflict,
 )
+from app.observability import tracing
 from app.retry import retry_after
 
 USER_AGENT = f"dc-relay/{__version__}"
@@ -103,12 +104,20 @@ class AmplienceHttp:
         Raises Unavailable when there is no answer (`maybe_done` unless the call surely never
         left, or changes nothing), Refused when the call cannot be sent at all.
         """
+        # A path is made of ids and delivery keys, as in our own messages.
+        with tracing.call(call.method, self.host, path=call.path) as span:
+            answer = self._exchange(call, traced=span.context.headers if span.context else {})
+            tracing.answered(span, answer.status)
+            return answer
+
+    def _exchange(self, call: Call, *, traced: Mapping[str, str]) -> HttpAnswer:
+        given = {"User-Agent": USER_AGENT, "Accept": "application/json", **traced, **call.headers}
         try:
             answer = self._session.request(
                 call.method,
                 self._base + call.path,
                 params=call.query or None,
-                headers={"User-Agent": USER_AGENT, "Accept": "application/json", **call.headers},
+                headers=given,
                 json=call.json,
                 data=call.form,
                 auth=_leave_as_is,

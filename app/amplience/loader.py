@@ -24,6 +24,8 @@ from app.amplience.delivery import (
     FetchResult,
 )
 from app.errors import AmplienceError, NotFound, Refused, Unavailable
+from app.observability import tracing
+from app.observability.tracing import TraceContext
 
 
 class Fetching(Protocol):
@@ -54,6 +56,8 @@ class _Group:
 
     def __init__(self) -> None:
         self.requests: dict[str, ContentRequest] = {}
+        # Where in a trace each caller is: the call is made for all of them.
+        self.places: list[TraceContext | None] = []
         self.results: dict[str, FetchResult] = {}
         self.failure: BaseException | None = None
         self.full = Event()
@@ -115,6 +119,7 @@ class ContentLoader:
             if group is None:
                 group = self._open[parameters] = _Group()
             group.requests[item_id] = request
+            group.places.append(tracing.here())
             if len(group.requests) >= self._most:
                 del self._open[parameters]
                 group.full.set()
@@ -153,7 +158,9 @@ class ContentLoader:
                     del self._open[parameters]
             if turn is not None and len(group.requests) < self._most:
                 self._fill(group, turn)
-            results = self._client.fetch(list(group.requests.values()), parameters)
+            # The call is of the leader's trace, and linked to those of the others.
+            with tracing.on_behalf_of(group.places):
+                results = self._client.fetch(list(group.requests.values()), parameters)
             group.results = dict(zip(group.requests, results, strict=True))
         except BaseException as failure:
             group.failure = failure

@@ -81,6 +81,10 @@ def checks_of(settings: Settings, *, limit: float) -> Iterator[Check]:
             yield Check(f"hub {hub.key}: delivery", partial(_delivery, hub, hub.delivery))
     for place in settings.destinations:
         yield Check(f"destination {place.name}", partial(_destination, place, limit))
+    if settings.traces_endpoint:
+        # The operator's own, wherever it is.
+        collector = Destination("traces", settings.traces_endpoint, allow_private=True)
+        yield Check("collector of traces", partial(_destination, collector, limit))
 
 
 def run(check: Check, *, limit: float) -> Outcome:

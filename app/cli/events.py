@@ -111,6 +111,7 @@ def _tell(story: EventStory) -> None:
             ("content type", event.schema),
             ("snapshot", event.snapshot_id),
             ("request", event.request_id),
+            ("trace", event.trace_id),
             ("conflicts", len(story.conflicts) or None),
         )
     )

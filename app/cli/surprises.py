@@ -1,6 +1,6 @@
 """What is legal in a configuration and may still surprise: warnings, never faults.
 
-Pure: settings in, warnings out. This module must not know how they are shown.
+Nothing is connected to: settings in, warnings out. This module must not know how they are shown.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from app.config import Destination, ForwardSpec, Hub, Settings
 from app.destinations.rendering import try_templates
 from app.errors import ConfigProblem
+from app.observability import tracing
 
 SHORTEST_SECRET = 16
 
@@ -26,6 +27,7 @@ def surprises(settings: Settings) -> list[ConfigProblem]:
     return [
         *(warning for hub in settings.hubs for warning in _of_hub(hub)),
         *([] if settings.rules else [_NO_RULES]),
+        *([_NO_EXPORTER] if settings.traces_endpoint and not tracing.can_export() else []),
         *(
             warning
             for place in settings.destinations
@@ -38,6 +40,13 @@ _NO_RULES = ConfigProblem(
     place="rules",
     message="There is no rule: events are stored, and nothing is done with them.",
     advice="Set LOCALIZE_LOCALES or FORWARD_URL, or write [[rules]].",
+)
+
+
+_NO_EXPORTER = ConfigProblem(
+    place="OTEL_EXPORTER_OTLP_ENDPOINT",
+    message="Spans are asked for, and the packages that send them are not installed.",
+    advice="Install dc-relay[otel], or set OTEL_SDK_DISABLED=true.",
 )
 
 

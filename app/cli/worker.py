@@ -10,8 +10,10 @@ from types import FrameType
 
 import click
 
+from app import __version__
 from app.bootstrap import build_worker
 from app.cli.starting import ready_schema_or_exit, settings_or_exit, start_observing
+from app.observability import tracing
 
 
 @click.command()
@@ -23,6 +25,7 @@ def worker() -> None:
     """
     settings = settings_or_exit()
     start_observing(settings)
+    tracing.configure(settings.traces_endpoint, __version__, secrets=settings.secrets)
     built = build_worker(settings)
     ready_schema_or_exit(built.storage)
 
@@ -33,6 +36,7 @@ def worker() -> None:
     signal.signal(signal.SIGINT, stop)
     built.worker.run()
     built.close()
+    tracing.close()
     # A thread that hangs in a call would keep the process for as long as the call lasts, and its
     # job has been given back already.
     logging.shutdown()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
@@ -88,6 +89,15 @@ class EnvironmentSchema(Schema):
     )
     SENTRY_DSN = HttpUrl()
     SENTRY_ENVIRONMENT = Text()
+    # The standard's own; what else it has is for the SDK to read
+    # (https://opentelemetry.io/docs/specs/otel/protocol/exporter/).
+    OTEL_EXPORTER_OTLP_ENDPOINT = HttpUrl(base=True)
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = HttpUrl()
+    OTEL_EXPORTER_OTLP_HEADERS = Text()
+    OTEL_EXPORTER_OTLP_TRACES_HEADERS = Text()
+    OTEL_SDK_DISABLED = fields.Boolean(
+        error_messages={"invalid": "This is neither yes nor no.\nWrite true or false."}
+    )
     LOG_LEVEL = Text(
         pre_load=str.upper,
         validate=validate.OneOf(
@@ -174,6 +184,27 @@ class Environment:
             source, hub_name=self.values.get("AMPLIENCE_HUB_NAME")
         )
         return Delivery(source, url, api_key) if url else None
+
+    def traces_endpoint(self) -> str | None:
+        """Where spans are sent to, path and all; None where nobody asks for them."""
+        if self.values.get("OTEL_SDK_DISABLED"):
+            return None
+        # Used as it stands; the other one is a base for every kind of telemetry.
+        if exact := self.values.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+            return str(exact)
+        base = self.values.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        return f"{base}/v1/traces" if base else None
+
+    def traces_secrets(self) -> tuple[str, ...]:
+        """The values of the headers that the collector is sent: `name=value,name=value`."""
+        written = [
+            # What has no name is likely the key alone, and is quoted by whoever cannot read it.
+            pair.partition("=")[2].strip() or pair.strip()
+            for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+            for pair in self.values.get(name, "").split(",")
+        ]
+        # They are written as in a URL, and sent as they are meant.
+        return tuple(form for value in written for form in (value, unquote(value)) if form)
 
     def asks_for(self) -> dict[str, str]:
         """The rules that are asked for, each under the variable that does: name and action alike.

@@ -43,6 +43,8 @@ def load_settings(environ: Mapping[str, str], *, directory: Path = Path()) -> Se
         rules=joined.rules,
         destinations=joined.destinations,
         alerts=document.alerts,
+        traces_endpoint=environment.traces_endpoint(),
+        traces_secrets=environment.traces_secrets(),
         **_rest(environment.values),
     )
 

@@ -225,6 +225,8 @@ class Settings:
     metrics_open: bool = False
     sentry_dsn: str | None = field(default=None, repr=False)
     sentry_environment: str | None = None
+    traces_endpoint: str | None = field(default=None, repr=False)
+    traces_secrets: tuple[str, ...] = field(default=(), repr=False)
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
     port: int = 8000
@@ -255,6 +257,7 @@ _OPEN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-ag
 def _secrets(settings: Settings) -> list[str]:
     found = [settings.admin_token or "", settings.sentry_dsn or ""]
     found.append(_password(settings.database_url))
+    found += [_password(settings.traces_endpoint or ""), *settings.traces_secrets]
     for hub in settings.hubs:
         found.extend(hub.webhook_secrets)
         if isinstance(hub.credentials, ClientCredentials):

@@ -15,7 +15,9 @@ from app.destinations.rendering import Request
 
 # Too short to be a secret, and too likely to be a word.
 _SHORTEST_SECRET = 6
-_PLAIN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_PLAIN_HEADERS = frozenset(
+    {"accept", "accept-language", "content-type", "traceparent", "tracestate", "user-agent"}
+)
 
 
 def masked_url(url: str) -> str:
@@ -26,6 +28,11 @@ def masked_url(url: str) -> str:
     except ValueError:
         return "…"
     return f"{parts.scheme}://{parts.hostname}{port}/…" if parts.hostname else "…"
+
+
+def host_of(url: str) -> str:
+    """`host:port`: the part of an address that may be told, if it has one."""
+    return masked_url(url).partition("://")[2].removesuffix("/…")
 
 
 def secrets_of(destination: Destination, request: Request) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from threading import Lock
@@ -25,7 +26,7 @@ from app.config import Destination
 from app.config.request_fields import is_broker
 from app.destinations.answers import LONGEST_EXCERPT, Answer, refusal
 from app.destinations.connection import AddressRefused, DestinationAdapter
-from app.destinations.hiding import hidden, masked_url, secrets_of
+from app.destinations.hiding import hidden, host_of, masked_url, secrets_of
 from app.destinations.message import Message
 from app.destinations.rendering import Request, request_of
 from app.destinations.signing import UnusableSecret, signed_headers
@@ -34,6 +35,7 @@ from app.errors import (
     DestinationRefused,
     DestinationUnavailable,
 )
+from app.observability import tracing
 from app.retry import retry_after
 
 if TYPE_CHECKING:
@@ -94,6 +96,23 @@ class DestinationClient:
         404 and 410 are good answers.
         """
         request = request_of(destination, message)
+        queued = is_broker(request.url)
+        with tracing.call(
+            _PUBLISH if queued else request.method,
+            host_of(request.url),
+            kind="producer" if queued else "client",
+        ) as span:
+            return self._send(destination, _traced(request, span), message, span, now=now)
+
+    def _send(
+        self,
+        destination: Destination,
+        request: Request,
+        message: Message,
+        span: tracing.Span,
+        *,
+        now: datetime,
+    ) -> Answer:
         started = time.monotonic()
         try:
             if is_broker(request.url):
@@ -106,6 +125,7 @@ class DestinationClient:
             raise _unsendable(destination, request, problem) from None
         except (OSError, HTTPError) as problem:  # requests' own errors are of the first kind
             raise _unanswered(destination, request, problem, started) from None
+        tracing.answered(span, status)
         answer = Answer(
             status=status,
             body=hidden(body.decode("utf-8", "replace"), secrets)[:LONGEST_EXCERPT],
@@ -217,6 +237,15 @@ def _headers(
     signed = Message(request.body, request.content_type or "", webhook_id)
     headers.update(signed_headers(signed, destination.signing_secrets, now=now))
     return headers
+
+
+def _traced(request: Request, span: tracing.Span) -> Request:
+    """The request with its place in a trace, unless the destination's own headers name one."""
+    own = {name.lower() for name, _ in request.headers}
+    if span.context is None or "traceparent" in own:
+        return request
+    ours = [header for header in span.context.headers.items() if header[0] not in own]
+    return replace(request, headers=(*ours, *request.headers))
 
 
 def _compressed(headers: Mapping[str, str]) -> bool:

@@ -173,6 +173,7 @@ def _event_row(event: WebhookEvent, now: int) -> dict[str, Any]:
         "body": event.body,
         "received_at": now,
         "origin": event.origin,
+        "trace": event.trace,
     }
 
 

@@ -64,6 +64,7 @@ class Job:
     locale: str | None
     received_at: datetime
     losses: int = 0
+    trace: str | None = None
 
     @property
     def is_suspect(self) -> bool:
@@ -243,4 +244,5 @@ def _job(row: Mapping[Any, Any]) -> Job:
         locale=row[event.locale],
         received_at=instant(row[event.received_at]),
         losses=row[job.losses],
+        trace=row[event.trace],
     )

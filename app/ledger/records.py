@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from app.events import instant
+from app.observability.tracing import trace_id_of
 from app.storage.tables import attempts, jobs, webhook_events
 
 
@@ -34,6 +35,7 @@ class EventRow:
     origin: str
     received_at: datetime
     states: Mapping[str, int]
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def event_row(row: RowMapping, states: Mapping[str, int]) -> EventRow:
         origin=row[event.origin],
         received_at=instant(row[event.received_at]),
         states=states,
+        trace_id=trace_id_of(row[event.trace]),
     )
 
 

@@ -63,6 +63,7 @@ def shown_call(call: Call) -> Json:
         "status": call.status,
         "fault": call.fault,
         "time": timestamp(call.time),
+        "traceparent": call.traceparent,
         "json": call.json,
     }
 

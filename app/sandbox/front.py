@@ -93,6 +93,7 @@ class Front:
             query=environ.get("QUERY_STRING", ""),
             json=parsed(body),
             time=self._core.state.now(),
+            traceparent=environ.get("HTTP_TRACEPARENT"),
         )
         with self._core.state.lock:
             self._core.state.calls.append(call)

@@ -125,6 +125,7 @@ class Call:
     query: str
     json: object
     time: float
+    traceparent: str | None = None
     status: int | None = None
     fault: str | None = None
 

@@ -84,6 +84,8 @@ webhook_events = Table(
     Column("received_at", BigInteger, nullable=False),
     # Who asked: `webhook`, or a command or schedule that made the event itself.
     Column("origin", String(20), nullable=False, server_default="webhook"),
+    # The sender's place in a trace: `traceparent`, and after a blank its `tracestate`.
+    Column("trace", Text),
     UniqueConstraint("hub", "event_id", name="webhook_events_once"),
     Index("webhook_events_received", "received_at"),
     Index("webhook_events_item", "item_id"),

@@ -13,7 +13,8 @@ from typing import Literal
 import structlog
 from flask import Flask, Response
 
-from app.web import api, dashboard, errors, health, limits, metrics, request_ids, webhooks
+from app.observability import tracing
+from app.web import api, dashboard, errors, health, limits, metrics, request_ids, spans, webhooks
 from app.web.auth import AdminGate
 from app.web.limits import MAX_BODY
 from app.web.services import DoorLedger, DoorServices
@@ -51,6 +52,8 @@ def create_app(services: DoorServices) -> Flask:
     # Without a static folder there is no route that no blueprint guards.
     app = _App(__name__, static_folder=None)
     request_ids.register(app)
+    if tracing.is_on():
+        spans.register(app, blueprint=webhooks.NAME)
     limits.register(app)
     app.after_request(_harden)
     errors.register(app)

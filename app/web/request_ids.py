@@ -1,7 +1,8 @@
 """Gives each request a name that stands in its answer and in every log line about it.
 
 A caller, or a router in front of us, may bring one along as `X-Request-ID`; one that is no plain
-word is not taken over, because it goes into logs. This module must not know any route.
+word is not taken over, because it goes into logs. A trace that the caller is in is taken over the
+same way (https://www.w3.org/TR/trace-context-1/). This module must not know any route.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from itertools import count
 
 import structlog
 from flask import Flask, Response, g, request
+
+from app.observability import tracing
 
 HEADER = "X-Request-ID"
 
@@ -29,10 +32,21 @@ def register(app: Flask) -> None:
 
 
 def _name() -> None:
-    brought = request.headers.get(HEADER, "")
+    # As WSGI has them: the door is in a hurry, and `request.headers` is made anew for each look.
+    headers = request.environ
+    brought = headers.get("HTTP_X_REQUEST_ID", "")
     g.request_id = brought if _PLAIN.fullmatch(brought) else _made_up()
     # Under another name than the event's own `requestId`, which is Amplience's.
     structlog.contextvars.bind_contextvars(http_request_id=g.request_id)
+    if traceparent := headers.get("HTTP_TRACEPARENT"):
+        go_on_from(tracing.read_headers(traceparent, headers.get("HTTP_TRACESTATE")))
+
+
+def go_on_from(place: tracing.TraceContext | None) -> None:
+    """Take this as the request's place in a trace, and name the trace in its log lines."""
+    if place:
+        g.trace = place
+        structlog.contextvars.bind_contextvars(trace_id=place.trace_id)
 
 
 def _made_up() -> str:
@@ -47,4 +61,4 @@ def _tell(response: Response) -> Response:
 
 def _forget(_error: BaseException | None) -> None:
     # The next request of this thread must not begin with this one's name.
-    structlog.contextvars.unbind_contextvars("http_request_id")
+    structlog.contextvars.unbind_contextvars("http_request_id", "trace_id")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -44,6 +45,8 @@ def build(services: DoorServices) -> Blueprint:
         _check_content_type()
         verify(body, request.headers.get(HEADER), sender.webhook_secrets)
         event = load_event(body, hub=sender.key)
+        if trace := g.get("trace"):
+            event = replace(event, trace=str(trace))
         g.webhook.update(event_id=event.id, name=event.name)
         plans = match(event, settings.rules, settings.destinations)
         accepted = services.ledger.accept(event, plans)

@@ -8,7 +8,7 @@ import os
 from app import __version__
 from app.bootstrap import build_web, watch_from_the_web
 from app.config import load_settings
-from app.observability import configure_sentry
+from app.observability import configure_sentry, tracing
 from app.web import create_app
 
 _settings = load_settings(os.environ)
@@ -18,6 +18,8 @@ configure_sentry(
     f"dc-relay@{__version__}",
     secrets=_settings.secrets,
 )
+tracing.configure(_settings.traces_endpoint, __version__, secrets=_settings.secrets)
+atexit.register(tracing.close)
 _services = build_web(_settings)
 atexit.register(_services.ledger.close)
 watch_from_the_web(_services)

@@ -24,7 +24,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.ledger import Change, Finished, Job, finish
-from app.observability import sentry
+from app.observability import sentry, tracing
 from app.retry import Decision, Failed, Health, Outcome, decide
 from app.storage import Storage
 
@@ -82,6 +82,31 @@ def _health_of(error: AppError) -> Health | None:
     return None
 
 
+def _attributes(job: Job) -> tracing.Attributes:
+    return {
+        "dc_relay.event.id": job.event_id,
+        "dc_relay.event.name": job.event_name,
+        "dc_relay.job.id": job.id,
+        "dc_relay.rule": job.rule,
+        "dc_relay.action": job.action,
+        "dc_relay.hub": job.hub,
+        "dc_relay.destination": job.target if job.action in ("forward", "alert") else None,
+        "dc_relay.attempt": job.attempt,
+    }
+
+
+def _tell(span: tracing.Span, outcome: Outcome, decision: Decision) -> None:
+    span.add(
+        {
+            "dc_relay.outcome": decision.outcome,
+            "dc_relay.state": decision.state,
+            "dc_relay.reason": decision.reason,
+        }
+    )
+    if isinstance(outcome, Failed) or decision.state == "dead":
+        span.fail(decision.reason or decision.state)
+
+
 class Runner:
     """Runs attempts of jobs with the actions it is given, by the name of the action."""
 
@@ -98,18 +123,24 @@ class Runner:
 
     def run(self, job: Job) -> None:
         """Run one attempt of a claimed job and record how it went."""
-        with structlog.contextvars.bound_contextvars(
-            event_id=job.event_id,
-            job_id=job.id,
-            hub=job.hub,
-            action=job.action,
-            destination=job.target if job.action == "forward" else None,
+        with (
+            structlog.contextvars.bound_contextvars(
+                event_id=job.event_id,
+                job_id=job.id,
+                hub=job.hub,
+                action=job.action,
+                destination=job.target if job.action == "forward" else None,
+            ),
+            tracing.attempt(
+                f"attempt {job.action}", kept=job.trace, attributes=_attributes(job)
+            ) as span,
         ):
             started = time.monotonic()
             try:
                 outcome = self._outcome(job)
             except JobLost as error:
                 _log.warning("attempt.lost", attempt=job.attempt, detail=str(error))
+                span.fail("lost")
                 return
             decision = decide(
                 outcome,
@@ -117,6 +148,7 @@ class Runner:
                 schedule=self._schedule(job),
                 spread=lambda: random.uniform(-1, 1),  # noqa: S311 - jitter is no secret
             )
+            _tell(span, outcome, decision)
             self._record(job, decision, time.monotonic() - started)
 
     def _outcome(self, job: Job) -> Outcome:
@@ -148,7 +180,7 @@ class Runner:
         }
         given = {name: value for name, value in fields.items() if value is not None}
         if finished.change is not None:
-            _tell(job.target, finished.change)
+            _report_change(job.target, finished.change)
         if not finished.owned:
             _log.warning("attempt.late", **given)
             return
@@ -171,7 +203,7 @@ class Runner:
                 time.sleep(0.5)
 
 
-def _tell(destination: str, change: Change) -> None:
+def _report_change(destination: str, change: Change) -> None:
     if change == "closed":
         _log.info("destination.closed", target=destination)
         sentry.report("destination closed", level="info", destination=destination)

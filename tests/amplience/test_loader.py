@@ -16,9 +16,11 @@ from app.amplience.delivery import (
     FetchResult,
 )
 from app.amplience.loader import ContentLoader, Turn
+from app.config import Delivery
 from app.errors import AmplienceError, NotFound, RateLimited, Refused, Unavailable
 from tests.amplience.conftest import Serve
 from tests.servers import Received, Reply, json_reply
+from tests.traces import TRACE, within_a_trace
 
 ALL = ContentParameters()
 
@@ -281,3 +283,36 @@ def test_no_one_is_asked_for_twice_by_two_calls_at_once(client: Fetches) -> None
     _at_once(2, lambda n: loader.load(f"item-{n}", ALL, _turn(100 + n, *coming)))
     asked = [item for ids in _ids(client) for item in ids if len(item) == len("item-10")]
     assert len(asked) == len(set(asked))
+
+
+def test_shared_call_is_of_a_trace_that_asked_for_it(serve: Serve) -> None:
+    server = serve(_echoed)
+    loader = ContentLoader(DeliveryClient(Delivery("cdn", server.url)), window=0.2)
+    traces = [f"{number + 1:032x}" for number in range(3)]
+
+    def ask(number: int) -> object:
+        if number == 3:
+            return loader.load("item-3", ALL)  # of no trace at all
+        with within_a_trace(traces[number]):
+            return loader.load(f"item-{number}", ALL)
+
+    _at_once(4, ask)
+    (request,) = server.received
+    assert request.headers["traceparent"].split("-")[1] in traces
+
+
+def test_shared_call_of_no_trace_has_none(serve: Serve) -> None:
+    server = serve(_echoed)
+    loader = ContentLoader(DeliveryClient(Delivery("cdn", server.url)))
+    loader.load("item", ALL)
+    with within_a_trace():
+        loader.load("item", ALL)
+    first, second = (request.headers.get("traceparent") for request in server.received)
+    assert first is None
+    assert second is not None
+    assert second.split("-")[1] == TRACE
+
+
+def _echoed(request: Received) -> Reply:
+    asked = request.json["requests"]
+    return json_reply({"responses": [{"content": {"id": one["id"]}} for one in asked]})

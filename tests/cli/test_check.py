@@ -364,3 +364,34 @@ def test_directory_that_cannot_be_written_is_a_failure(
     finally:
         tmp_path.chmod(stat.S_IRWXU)
     assert "cannot be made" in failed["database"]
+
+
+def test_collector_is_dialled_and_may_be_anywhere(environ: dict[str, str]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        found = report({**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": url})
+    assert details(found, ok=True)["collector of traces"] == f"{url}/… takes connections"
+
+
+def test_collector_that_is_away_is_told(environ: dict[str, str]) -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+    found = report({**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": url}, exit_code=1)
+    assert set(details(found, ok=False)) == {"collector of traces"}
+
+
+def test_collector_without_the_packages_is_a_surprise(environ: dict[str, str]) -> None:
+    block = "import sys; sys.modules['opentelemetry.sdk'] = None; import app.cli; app.cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", block, "check", "--offline", "--json"],
+        env={**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    [warning] = [
+        each
+        for each in json.loads(done.stdout)["warnings"]
+        if each["place"] == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    ]
+    assert "dc-relay[otel]" in warning["advice"]

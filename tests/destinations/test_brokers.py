@@ -24,6 +24,7 @@ from app.destinations.message import Message
 from app.destinations.sending import DestinationClient
 from app.errors import DestinationRefused, DestinationUnavailable
 from tests.config.loading import FILE_HUB, load
+from tests.traces import STATE, assert_continues, within_a_trace
 
 kombu: Any = pytest.importorskip("kombu", reason="dc-relay[queues] is not installed")
 
@@ -82,6 +83,20 @@ def _read(url: str, name: str, count: int) -> list[Any]:
 def _body(message: Any) -> bytes:
     body = message.body
     return body if isinstance(body, bytes) else str(body).encode()
+
+
+@both
+def test_message_in_the_queue_has_its_place_in_the_trace(
+    client: DestinationClient, url: str, name: str
+) -> None:
+    with within_a_trace():
+        _send(client, _to(url, queue=name))
+        _send(client, _to(url, queue=name, headers=(("Traceparent", "of my own"),)))
+    first, second = (message.headers for message in _read(url, name, 2))
+    assert_continues(first["traceparent"])
+    assert first["tracestate"] == STATE
+    assert second["Traceparent"] == "of my own"
+    assert {"traceparent", "tracestate"}.isdisjoint(second)
 
 
 @both

@@ -28,6 +28,7 @@ from app.errors import (
 from app.retry import retry_after
 from tests.destinations.conftest import Serve
 from tests.servers import Received, Reply
+from tests.traces import STATE, assert_continues, within_a_trace
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MESSAGE = Message(b'{"type":"content.published"}', "application/json", "job-1")
@@ -413,3 +414,46 @@ def test_what_got_no_answer_is_told_as_far_as_it_came(client: DestinationClient)
         "url": f"{url}/…",
         "bytes": len(MESSAGE.body),
     }
+
+
+def test_trace_goes_on_and_nothing_else_of_the_message_changes(
+    serve: Serve, client: DestinationClient
+) -> None:
+    server = serve(lambda _: Reply())
+    destination, now = _to(server.url, signing_secrets=(SECRET,)), datetime.now(UTC)
+    client.send(destination, MESSAGE, now=now)
+    with within_a_trace():
+        client.send(destination, MESSAGE, now=now)
+    bare, traced = server.received
+    assert bare.body == traced.body
+    assert_continues(traced.headers["traceparent"])
+    assert traced.headers["tracestate"] == STATE
+    assert traced.headers == {
+        **bare.headers,
+        "traceparent": traced.headers["traceparent"],
+        "tracestate": STATE,
+    }
+
+
+@pytest.mark.parametrize("name", ["traceparent", "TraceParent"])
+def test_destination_with_a_trace_of_its_own_keeps_it(
+    serve: Serve, client: DestinationClient, name: str
+) -> None:
+    server = serve(lambda _: Reply())
+    with within_a_trace():
+        _send(client, _to(server.url, headers=((name, "of my own"),)))
+    (request,) = server.received
+    assert request.headers["traceparent"] == "of my own"
+    assert "tracestate" not in request.headers
+
+
+def test_each_try_has_an_id_of_its_own(serve: Serve, client: DestinationClient) -> None:
+    server = serve(lambda _: Reply(503))
+    with within_a_trace():
+        for _ in range(2):
+            with pytest.raises(DestinationUnavailable):
+                _send(client, _to(server.url))
+    first, second = (request.headers["traceparent"] for request in server.received)
+    assert first != second
+    assert_continues(first)
+    assert_continues(second)

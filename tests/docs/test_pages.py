@@ -29,6 +29,10 @@ OTHER_VARIABLES = frozenset(
         "AMPLIENCE_TOKEN",
         "SEARCH_KEY",
         "SEARCH_SIGNING_SECRET",
+        # Read by OpenTelemetry's SDK itself.
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
     }
 )
 _VARIABLE = re.compile(r"(?<![\w.-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w-])")

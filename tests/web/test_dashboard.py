@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from app.advice import ALERTS, REASONS
 from app.bootstrap import WebLedger
 from app.config import Settings
-from app.ledger import beat
+from app.ledger import accept, beat
 from app.ledger.filters import JobFilter
 from app.ledger.searching import find_event, list_jobs, show_job
 from app.ledger.watching import Alert, raise_alert
@@ -24,7 +24,9 @@ from app.web.auth import TRIES
 from app.web.dashboard import session
 from tests.browser.scene import EVIL, TOKEN, WORKER, Scene, fill, scene_settings
 from tests.builders import make_destination, make_settings
+from tests.ledger.making import event
 from tests.servers import Reply, ScriptedServer
+from tests.traces import STATE, TRACE, TRACEPARENT
 from tests.web.conftest import FakeLedger, Services
 
 PAGES = ("/", "/events", "/dead", "/destinations")
@@ -362,6 +364,16 @@ def test_alert_is_a_page_that_says_what_to_do(storage: Storage) -> None:
     assert f"Event e came again. What to do: {ALERTS['id-conflict'].todo}." in said
     assert "No rule was asked: this is no webhook." in said
     assert "/replay" not in page
+
+
+def test_event_names_its_trace_where_it_has_one(storage: Storage) -> None:
+    traced = event(trace=f"{TRACEPARENT} {STATE}")
+    accept(storage, [(traced, []), (event(), [])])
+    desk = opened(storage)
+    first, second = (text_of(desk.page(f"/events/{number}")) for number in (1, 2))
+    assert f"Trace {TRACE}" in first
+    assert STATE not in first
+    assert "Trace " not in second
 
 
 def test_event_says_what_comes_next(desk: Desk) -> None:

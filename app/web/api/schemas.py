@@ -49,6 +49,9 @@ class Event(Schema):
     locale = fields.String(allow_none=True)
     request_id = fields.String(allow_none=True)
     origin = fields.String(metadata=_about("`webhook`, or the command or schedule that made it."))
+    trace_id = fields.String(
+        allow_none=True, metadata=_about("The trace that it belongs to (W3C Trace Context).")
+    )
     received_at = When()
     states = fields.Dict(
         keys=fields.String(), values=fields.Integer(), metadata=_about("Its jobs, by state.")
