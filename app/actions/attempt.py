@@ -38,6 +38,8 @@ class Attempt:
 
     def kept_message(self) -> tuple[bytes, str] | None:
         """Return the body and content type that an earlier attempt of this job made, if any."""
+        if self.job.attempt == 1:
+            return None  # there was none
         return kept_message(self.storage, self.job)
 
     def keep_message(self, *, body: bytes, content_type: str) -> None:

@@ -7,16 +7,30 @@ own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    exists,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from app.events import instant
 from app.ledger.pacing import Pace, admit, spend
 from app.ledger.queues import first_due
+from app.ledger.rows import among
 from app.storage import Storage
 from app.storage.tables import in_state, jobs, now_ms, this_moment, webhook_events
 
@@ -24,10 +38,6 @@ from app.storage.tables import in_state, jobs, now_ms, this_moment, webhook_even
 LEASE_MS = 10_000
 # A job that was lost this often with its process may be what ended it.
 SUSPECT_AFTER = 2
-
-
-# Everything but the body: it may be large, and no action reads it.
-_OF_THE_EVENT = tuple(column for column in webhook_events.c if column.name != "body")
 
 
 @dataclass(frozen=True)
@@ -72,10 +82,9 @@ class Job:
         return self.losses >= SUSPECT_AFTER
 
 
-def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, int]]:
-    """Return the clock, and for each lane that has waiting jobs when its first one is due (ms)."""
-    if not lanes:
-        return 0, {}
+@lru_cache(maxsize=16)
+def _first_due(lanes: tuple[str, ...]) -> Select[Any]:
+    """The clock, and when the first waiting job of each lane is due."""
     firsts = [
         select(jobs.c.run_at)
         .where(in_state(jobs, "waiting"), jobs.c.lane == lane)
@@ -84,8 +93,15 @@ def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, in
         .scalar_subquery()
         for lane in lanes
     ]
+    return select(now_ms(), *firsts)
+
+
+def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, int]]:
+    """Return the clock, and for each lane that has waiting jobs when its first one is due (ms)."""
+    if not lanes:
+        return 0, {}
     with storage.read() as connection:
-        row = connection.execute(select(now_ms(), *firsts)).one()
+        row = connection.execute(_first_due(tuple(lanes))).one()
     now, *times = row
     return now, {lane: due for lane, due in zip(lanes, times, strict=True) if due is not None}
 
@@ -148,7 +164,7 @@ def _claim_paced(
 ) -> list[int]:
     if pace is None:
         return _claim_lane(connection, owner, lane, count, suspect=suspect)
-    now = connection.execute(select(now_ms())).scalar_one()
+    now = connection.execute(_CLOCK).scalar_one()
     count = admit(connection, pace, lane=lane, count=count, now=now)
     if count == 0:
         return []
@@ -160,13 +176,13 @@ def _claim_paced(
 def _claim_lane(
     connection: Connection, owner: str, lane: str, count: int, *, suspect: bool
 ) -> list[int]:
-    taken = _take(connection, _due(lane, count, jobs.c.losses < SUSPECT_AFTER), owner)
+    taken = _take(connection, _TAKE, lane, count, owner)
     if suspect and len(taken) < count:
-        taken += _take(connection, _due(lane, 1, jobs.c.losses >= SUSPECT_AFTER), owner)
+        taken += _take(connection, _TAKE_SUSPECT, lane, 1, owner)
     return taken
 
 
-def _due(lane: str, count: int, which: ColumnElement[bool]) -> Select[tuple[int]]:
+def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
     other = jobs.alias("other")
     ahead = exists().where(
         other.c.key == jobs.c.key,
@@ -177,72 +193,83 @@ def _due(lane: str, count: int, which: ColumnElement[bool]) -> Select[tuple[int]
         select(jobs.c.id)
         .where(
             in_state(jobs, "waiting"),
-            jobs.c.lane == lane,
+            jobs.c.lane == bindparam("its_lane"),
             jobs.c.run_at <= this_moment(),
             which,
             ~ahead,
         )
         .order_by(jobs.c.run_at, jobs.c.id)
-        .limit(count)
+        .limit(bindparam("most", type_=Integer))
         .with_for_update(skip_locked=True)
     )
 
 
-def _take(connection: Connection, due: Select[tuple[int]], owner: str) -> list[int]:
-    return list(
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(due))
-            .values(
-                state="running",
-                owner=owner,
-                attempts=jobs.c.attempts + 1,
-                started_at=now_ms(),
-                lease_until=now_ms() + literal(LEASE_MS),
-            )
-            .returning(jobs.c.id)
-        ).scalars()
+def _taking(which: ColumnElement[bool]) -> Executable:
+    return (
+        update(jobs)
+        .where(jobs.c.id.in_(_due(which)))
+        .values(
+            state="running",
+            owner=bindparam("its_owner"),
+            attempts=jobs.c.attempts + 1,
+            started_at=now_ms(),
+            lease_until=now_ms() + literal(LEASE_MS),
+        )
+        .returning(jobs.c.id)
     )
+
+
+# Built once: to build a statement costs more than to run it.
+_CLOCK = select(now_ms())
+_TAKE = _taking(jobs.c.losses < SUSPECT_AFTER)
+_TAKE_SUSPECT = _taking(jobs.c.losses >= SUSPECT_AFTER)
+# Where each field of a job comes from, if not from the job's column of its name.
+_OTHERS: dict[str, ColumnElement[Any]] = {
+    "attempt": jobs.c.attempts,
+    "event_name": webhook_events.c.name,
+    **{
+        name: webhook_events.c[name]
+        for name in (
+            "event_id",
+            "request_id",
+            "item_id",
+            "snapshot_id",
+            "snapshot_created",
+            "schema",
+            "label",
+            "locale",
+            "received_at",
+            "trace",
+        )
+    },
+}
+_FIELDS = tuple(field.name for field in fields(Job))
+_LOAD = (
+    select(*(_OTHERS[name] if name in _OTHERS else jobs.c[name] for name in _FIELDS))
+    .join(webhook_events, jobs.c.event == webhook_events.c.id)
+    .where(among(jobs.c.id, "ids"))
+    .order_by(jobs.c.run_at, jobs.c.id)
+)
+
+
+def _take(
+    connection: Connection, statement: Executable, lane: str, count: int, owner: str
+) -> list[int]:
+    wanted = {"its_lane": lane, "most": count, "its_owner": owner}
+    return list(connection.execute(statement, wanted).scalars())
 
 
 def _load(connection: Connection, identifiers: Sequence[int]) -> list[Job]:
-    rows = connection.execute(
-        select(jobs, *_OF_THE_EVENT)
-        .join(webhook_events, jobs.c.event == webhook_events.c.id)
-        .where(jobs.c.id.in_(identifiers))
-        .order_by(jobs.c.run_at, jobs.c.id)
-    ).mappings()
+    rows = connection.execute(_LOAD, {"ids": list(identifiers)})
     return [_job(row) for row in rows]
 
 
-def _job(row: Mapping[Any, Any]) -> Job:
-    job, event = jobs.c, webhook_events.c
-    created = row[event.snapshot_created]
-    return Job(
-        id=row[job.id],
-        owner=row[job.owner],
-        attempt=row[job.attempts],
-        failures=row[job.failures],
-        hub=row[job.hub],
-        rule=row[job.rule],
-        action=row[job.action],
-        target=row[job.target],
-        lane=row[job.lane],
-        key=row[job.key],
-        version=row[job.version],
-        args=row[job.args],
-        progress=row[job.progress] or {},
-        created_at=instant(row[job.created_at]),
-        event_id=row[event.event_id],
-        event_name=row[event.name],
-        request_id=row[event.request_id],
-        item_id=row[event.item_id],
-        snapshot_id=row[event.snapshot_id],
-        snapshot_created=None if created is None else instant(created),
-        schema=row[event.schema],
-        label=row[event.label],
-        locale=row[event.locale],
-        received_at=instant(row[event.received_at]),
-        losses=row[job.losses],
-        trace=row[event.trace],
-    )
+def _job(row: Row[Any]) -> Job:
+    """A job of `_LOAD`, whose columns stand in the order of the fields."""
+    given = dict(zip(_FIELDS, row, strict=True))
+    created = given["snapshot_created"]
+    given["progress"] = given["progress"] or {}
+    given["created_at"] = instant(given["created_at"])
+    given["received_at"] = instant(given["received_at"])
+    given["snapshot_created"] = None if created is None else instant(created)
+    return Job(**given)

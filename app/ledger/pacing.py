@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.storage import Storage
@@ -39,6 +39,15 @@ class Pace:
     concurrency: int | None = None
 
 
+# Built once: to build a statement costs more than to run it.
+_ALL = select(states)
+_LOCK = select(states).where(states.c.name == bindparam("its_name")).with_for_update()
+_FARES = select(states.c.failures, states.c.breaker).where(states.c.name == bindparam("its_name"))
+_RUNNING = select(func.count()).where(
+    in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane")
+)
+
+
 def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int) -> int:
     """Say how many of `count` jobs may start now; locks the destination until the commit.
 
@@ -51,9 +60,7 @@ def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int
         return _probe(connection, pace.destination, row, now)
     limit = _limit(pace, row, now)
     if limit is not None:
-        running = connection.execute(
-            select(func.count()).where(in_state(jobs, "running"), jobs.c.lane == lane)
-        ).scalar_one()
+        running = connection.execute(_RUNNING, {"its_lane": lane}).scalar_one()
         count = min(count, max(0, limit - running))
     if pace.rate is not None:
         count = min(count, _tokens(pace.rate, row, now) // 1000)
@@ -76,7 +83,7 @@ def held_until(storage: Storage, paces: Mapping[str, Pace]) -> dict[str, int]:
     if not paces:
         return {}
     with storage.read() as connection:
-        rows = {row.name: row for row in connection.execute(select(states))}
+        rows = {row.name: row for row in connection.execute(_ALL)}
     return {
         lane: _held_until(pace, rows[pace.destination])
         for lane, pace in paces.items()
@@ -131,9 +138,7 @@ def note_health(connection: Connection, destination: str, health: Health) -> Cha
 
 def _needs_word(connection: Connection, destination: str) -> bool:
     """Most sends go well and change nothing: these lock no row."""
-    row = connection.execute(
-        select(states.c.failures, states.c.breaker).where(states.c.name == destination)
-    ).one_or_none()
+    row = connection.execute(_FARES, {"its_name": destination}).one_or_none()
     return row is not None and (row.failures > 0 or row.breaker != "closed")
 
 
@@ -169,14 +174,13 @@ def _after_failure(row: Row[Any], now: int) -> tuple[dict[str, Any], Change | No
 
 
 def _locked(connection: Connection, name: str) -> Row[Any]:
-    statement = select(states).where(states.c.name == name).with_for_update()
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_LOCK, {"its_name": name}).one_or_none()
     if row is None:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         connection.execute(
             dialect.insert(states).values(name=name).on_conflict_do_nothing(index_elements=["name"])
         )
-        row = connection.execute(statement).one()
+        row = connection.execute(_LOCK, {"its_name": name}).one()
     return row
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -54,7 +55,7 @@ def insert_rows(
 
 
 class among(FunctionElement[bool]):  # noqa: N801 - it is a SQL function
-    """The condition that a text column has one of the values of a parameter: a list of texts.
+    """The condition that a column has one of the values of a parameter: a list of texts or numbers.
 
     One parameter, however many values there are, so that the statement stays the same.
     """
@@ -62,15 +63,15 @@ class among(FunctionElement[bool]):  # noqa: N801 - it is a SQL function
     type = Boolean()
     inherit_cache = True
 
-    def __init__(self, column: ColumnElement[str], parameter: str) -> None:
-        super().__init__(column, bindparam(parameter, type_=_TextList()))
+    def __init__(self, column: ColumnElement[Any], parameter: str) -> None:
+        super().__init__(column, bindparam(parameter, type_=_ValueList()))
 
 
-class _TextList(TypeDecorator[list[str]]):
+class _ValueList(TypeDecorator[list[Any]]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: list[str] | None, _dialect: Any) -> str:
+    def process_bind_param(self, value: list[Any] | None, _dialect: Any) -> str:
         return json.dumps(value)
 
 
@@ -83,7 +84,8 @@ def _among_sqlite(element: among, compiler: Any, **options: Any) -> str:
 @compiles(among, "postgresql")
 def _among_postgresql(element: among, compiler: Any, **options: Any) -> str:
     column, values = (compiler.process(part, **options) for part in element.clauses)
-    listed = f"SELECT json_array_elements_text(CAST({values} AS json))"
+    kind = "bigint" if isinstance(next(iter(element.clauses)).type, Integer) else "text"
+    listed = f"SELECT CAST(json_array_elements_text(CAST({values} AS json)) AS {kind})"
     return f"{column} = ANY (ARRAY({listed}))"
 
 

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Integer, bindparam, select
 
 from app.ledger.claiming import Job
 from app.storage import Storage
 from app.storage.tables import in_state, jobs, this_moment
+
+_DUE_NEXT = (
+    select(jobs.c.id, jobs.c.args)
+    .where(
+        in_state(jobs, "waiting"),
+        jobs.c.lane == bindparam("its_lane"),
+        jobs.c.hub == bindparam("its_hub"),
+        jobs.c.run_at <= this_moment(),
+    )
+    .order_by(jobs.c.run_at, jobs.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
@@ -18,16 +30,6 @@ def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mappi
     Nobody promises that they run here, or at all: another worker may claim them, or a newer event
     take their place.
     """
-    statement = (
-        select(jobs.c.id, jobs.c.args)
-        .where(
-            in_state(jobs, "waiting"),
-            jobs.c.lane == job.lane,
-            jobs.c.hub == job.hub,
-            jobs.c.run_at <= this_moment(),
-        )
-        .order_by(jobs.c.run_at, jobs.c.id)
-        .limit(limit)
-    )
+    wanted = {"its_lane": job.lane, "its_hub": job.hub, "most": limit}
     with storage.read() as connection:
-        return [(row[0], row[1]) for row in connection.execute(statement)]
+        return [(row[0], row[1]) for row in connection.execute(_DUE_NEXT, wanted)]

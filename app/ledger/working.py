@@ -7,9 +7,21 @@ change it any more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, insert, literal, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Update,
+    bindparam,
+    case,
+    insert,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import JobLost
@@ -27,13 +39,40 @@ from app.storage.tables import attempts, beats, in_state, jobs, messages, now_ms
 POISON_AFTER = 3
 
 
-def _mine(job: Job) -> ColumnElement[bool]:
-    return (
-        (jobs.c.id == job.id)
-        & (jobs.c.owner == job.owner)
-        & (jobs.c.attempts == job.attempt)
-        & in_state(jobs, "running")
-    )
+# Built once: to build a statement costs more than to run it.
+_MINE = (
+    (jobs.c.id == bindparam("its_id"))
+    & (jobs.c.owner == bindparam("its_owner"))
+    & (jobs.c.attempts == bindparam("its_attempt"))
+    & in_state(jobs, "running")
+)
+_RENEW = update(jobs).where(_MINE).values(lease_until=now_ms() + literal(LEASE_MS))
+_RENEW_WITH = _RENEW.values(progress=bindparam("its_progress"))
+_ENDED = insert(attempts).values(
+    {
+        **{
+            name: bindparam(f"its_{name}")
+            for name in ("job", "number", "owner", "outcome", "reason", "message", "detail")
+        },
+        "started_at": select(jobs.c.started_at)
+        .where(jobs.c.id == bindparam("its_job"), jobs.c.attempts == bindparam("its_number"))
+        .scalar_subquery(),
+        "finished_at": now_ms(),
+    }
+)
+_FORGET_MESSAGE = messages.delete().where(messages.c.job == bindparam("its_job"))
+
+
+def _mine(job: Job) -> dict[str, Any]:
+    return {"its_id": job.id, "its_owner": job.owner, "its_attempt": job.attempt}
+
+
+@lru_cache(maxsize=64)
+def _change(values: tuple[str, ...], times: tuple[str, ...]) -> Update:
+    """The statement that sets columns of an attempt's job, some of them to now and a delay."""
+    given = {name: bindparam(f"its_new_{name}", type_=jobs.c[name].type) for name in values}
+    moments = {name: now_ms() + bindparam(f"its_new_{name}", type_=BigInteger) for name in times}
+    return update(jobs).where(_MINE).values(given | moments)
 
 
 def beat(storage: Storage, *, owner: str, host: str, pid: int, running: Sequence[int]) -> set[int]:
@@ -83,10 +122,10 @@ def hold(storage: Storage, job: Job, *, progress: Mapping[str, Any] | None = Non
 
 def renew(connection: Connection, job: Job, *, progress: Mapping[str, Any] | None = None) -> None:
     """Do what `hold` does, within a transaction that is already open."""
-    values: dict[str, Any] = {"lease_until": now_ms() + literal(LEASE_MS)}
-    if progress is not None:
-        values["progress"] = dict(progress)
-    held = connection.execute(update(jobs).where(_mine(job)).values(values))
+    if progress is None:
+        held = connection.execute(_RENEW, _mine(job))
+    else:
+        held = connection.execute(_RENEW_WITH, {**_mine(job), "its_progress": dict(progress)})
     if held.rowcount == 0:
         raise JobLost(f"job {job.id}: attempt {job.attempt} lost its lease")
 
@@ -119,27 +158,22 @@ def finish(storage: Storage, job: Job, decision: Decision) -> Finished:
 
 
 def _finish(connection: Connection, job: Job, decision: Decision) -> bool:
-    written = connection.execute(
-        update(jobs).where(_mine(job)).values(_next_state(connection, job, decision))
-    )
+    values, times = _next_state(connection, job, decision)
+    new = {f"its_new_{name}": value for name, value in (values | times).items()}
+    written = connection.execute(_change(tuple(values), tuple(times)), _mine(job) | new)
     owned = written.rowcount == 1
-    connection.execute(
-        insert(attempts).values(
-            job=job.id,
-            number=job.attempt,
-            owner=job.owner,
-            outcome=decision.outcome if owned else "late",
-            reason=decision.reason,
-            message=decision.message,
-            detail=dict(decision.detail) or None,
-            started_at=select(jobs.c.started_at)
-            .where(jobs.c.id == job.id, jobs.c.attempts == job.attempt)
-            .scalar_subquery(),
-            finished_at=now_ms(),
-        )
-    )
+    ended = {
+        "its_job": job.id,
+        "its_number": job.attempt,
+        "its_owner": job.owner,
+        "its_outcome": decision.outcome if owned else "late",
+        "its_reason": decision.reason,
+        "its_message": decision.message,
+        "its_detail": dict(decision.detail) or None,
+    }
+    connection.execute(_ENDED, ended)
     if owned and decision.state in ("succeeded", "skipped", "superseded"):
-        connection.execute(messages.delete().where(messages.c.job == job.id))
+        connection.execute(_FORGET_MESSAGE, {"its_job": job.id})
     if owned and decision.state == "succeeded" and job.action == "forward":
         note_sent(connection, job)
     if owned and decision.follow_up:
@@ -147,28 +181,27 @@ def _finish(connection: Connection, job: Job, decision: Decision) -> bool:
     return owned
 
 
-def _next_state(connection: Connection, job: Job, decision: Decision) -> dict[str, Any]:
+def _next_state(
+    connection: Connection, job: Job, decision: Decision
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """The job's new values, and its new times in milliseconds from now."""
     values: dict[str, Any] = {
         "state": decision.state,
         "reason": decision.reason,
         "message": decision.message,
         "failures": decision.failures,
         "losses": 0,
-        "owner": null(),
-        "lease_until": null(),
+        "owner": None,
+        "lease_until": None,
     }
     if decision.progress is not None:
         values["progress"] = dict(decision.progress)
     if decision.state != "waiting":
-        return values | {"finished_at": now_ms()}
+        return values, {"finished_at": 0}
     if newer := _newer_waiting(connection, job):
-        return values | {
-            "state": "superseded",
-            "reason": "newer-event",
-            "superseded_by": newer,
-            "finished_at": now_ms(),
-        }
-    return values | {"run_at": now_ms() + literal(round(decision.delay * 1000))}
+        place = {"state": "superseded", "reason": "newer-event", "superseded_by": newer}
+        return values | place, {"finished_at": 0}
+    return values, {"run_at": round(decision.delay * 1000)}
 
 
 def _newer_waiting(connection: Connection, job: Job) -> int | None:

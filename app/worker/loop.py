@@ -61,6 +61,10 @@ class WorkerOptions:
     look_for_lanes_every: float = 30.0
 
 
+# As long as a pull waits for others that share its call.
+_GATHER = 0.010
+
+
 class Worker:
     """One worker process's share of the work. `run` blocks until `stop` is called."""
 
@@ -108,6 +112,7 @@ class Worker:
         try:
             while not self._stopping.is_set():
                 self._bell.wait(self._claim_due(pool))
+                self._gather()
         finally:
             self._drain(pool)
             self._beats_end.set()
@@ -115,6 +120,13 @@ class Worker:
             self._leave()
             self._bell.close()
             _log.info("worker.stopped", worker=self.owner)
+
+    def _gather(self) -> None:
+        """While jobs run, wait for more to end: one claim for several costs less than one each."""
+        with self._lock:
+            busy = len(self._running)
+        if busy:
+            self._stopping.wait(_GATHER)
 
     def _claim_due(self, pool: ThreadPoolExecutor) -> float:
         """Start what is due and fits; returns how long to wait for the bell."""
