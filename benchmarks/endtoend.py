@@ -21,8 +21,8 @@ RATES = (50, 200)
 SECONDS = 6.0
 BURST = 5_000
 # How long a burst may be sent, and how long it may take to arrive after that.
-LONGEST_BURST = 15.0
-LONGEST_DRAIN = 18.0
+LONGEST_BURST = 10.0
+LONGEST_DRAIN = 14.0
 P95_MS = 125.0
 CALLS_PER_EVENT = 0.12
 

@@ -15,8 +15,8 @@ from structlog.contextvars import get_contextvars
 
 from app.observability.masking import Mask
 
-# The SDK takes Flask with it, also into a worker: 12 MB and half a second for each process. Most
-# have no DSN, so what needs the SDK imports it when there is one.
+# The SDK takes Flask with it, also into a worker: 5 MB for each process. Most have no DSN, so what
+# needs the SDK imports it when there is one.
 if TYPE_CHECKING:
     from sentry_sdk.transport import Transport
     from sentry_sdk.types import (

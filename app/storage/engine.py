@@ -119,7 +119,7 @@ class Storage:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
         else:
-            # The driver is 8 MB, and of no use to who has a file.
+            # The driver is 9 MB, and of no use to who has a file.
             from app.storage.postgresql import connecting  # noqa: PLC0415
 
             event.listen(self.engine, "do_connect", connecting(timeout))

@@ -31,7 +31,7 @@ def make_bell(storage: Storage) -> Bell:
     """Make the bell that suits the database."""
     if storage.is_sqlite:
         return FileBell(storage)
-    # PostgreSQL's driver is 8 MB, and of no use to who has a file.
+    # PostgreSQL's driver is 9 MB, and of no use to who has a file.
     from app.worker.listening import ChannelBell  # noqa: PLC0415
 
     return ChannelBell(storage)
