@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from collections import deque
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
 from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.observability.masking import Mask
+
+if TYPE_CHECKING:
+    _Stream = logging.StreamHandler[TextIO]
+else:  # it cannot be subscripted while the program runs
+    _Stream = logging.StreamHandler
 
 LogFormat = Literal["json", "console"]
 
@@ -33,7 +40,7 @@ def configure_logging(level: str, log_format: LogFormat, *, secrets: Iterable[st
     `level` is a name such as `INFO`, in any case; an unknown one raises `ValueError`. Call it once
     at start, in each process; a later call replaces the set-up, and loggers made before follow it.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _SharedStream(sys.stderr)
     handler.setFormatter(_formatter(log_format, Mask(secrets)))
     root = logging.getLogger()
     for old in [kept for kept in root.handlers if getattr(kept, "of_dc_relay", False)]:
@@ -115,6 +122,45 @@ def _formatter(log_format: LogFormat, mask: Mask) -> logging.Formatter:
         ],
         use_get_message=True,
     )
+
+
+class _SharedStream(_Stream):
+    """A stream that many threads log to at once: whoever writes takes the others' lines along.
+
+    The library's own handler has them wait for each other, formatting included, and in a busy door
+    that cost more than all else a webhook asked for. No line is kept back: it is on its way when
+    the call returns, unless another thread is writing at that moment, and then that one takes it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Format and write one record; without the library's lock, which nothing here needs."""
+        if not self.filter(record):
+            return False
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's line, and those that others left."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            # Once more after each turn: a line may have been left while nobody could write it.
+            while self._lines and self._writing.acquire(blocking=False):
+                try:
+                    self._write_all()
+                finally:
+                    self._writing.release()
+        except Exception:  # noqa: BLE001 - as the library has it: a log must not end its caller
+            self.handleError(record)
+
+    def _write_all(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        self.stream.write("".join(lines))
+        self.stream.flush()
 
 
 class _Masking:
