@@ -218,8 +218,11 @@ def _compared(step: Step, small: Ledger, large: Ledger) -> Found:
     times: tuple[list[float], list[float]] = ([], [])
     pair = (small, large)
     for ledger in pair:  # caches, prepared statements
-        for _ in range(1 if step.bounded else 6):
+        warm = time.monotonic() + _SECONDS / 4
+        for _ in range(6):
             _once(step, ledger)
+            if time.monotonic() > warm:
+                break
     end = time.monotonic() + _SECONDS
     turn = 0
     while turn < _LEAST or (turn < _MOST and time.monotonic() < end):
@@ -430,10 +433,10 @@ STEPS = [
     _jobs("by rule", rule="rule-shop"),
     _jobs("by reason", reason="sent"),
     _jobs("by hub", hub="outlet"),
+    # It reads the whole table: what a replay of many would replay, asked for by a person.
     Step(
         "count events by label",
         lambda of: count_events(of.storage, EventFilter(label="no such")),
-        bounded=True,
     ),
 ]
 
