@@ -23,7 +23,16 @@ from benchmarks import machine
 from benchmarks.service import ROOT
 
 # In the order of their sections.
-SCRIPTS = ("ingest", "endtoend", "memory", "recovery", "scale", "isolation")
+SCRIPTS = (
+    "ingest",
+    "endtoend",
+    "growth",
+    "waiting",
+    "memory",
+    "recovery",
+    "scale",
+    "isolation",
+)
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _SECTION = re.compile(r"<!-- script: (\w+) -->\n(.*?)(?=<!-- script: |\Z)", re.DOTALL)

@@ -64,8 +64,8 @@ from benchmarks.filling import DESTINATIONS, add_old, fill
 SMALL, LARGE = 1_000, 1_000_000
 # The number: the median may grow by so much.
 ALLOWED = 1.2
-_SECONDS = 0.8
-_LEAST, _MOST = 9, 201
+_SECONDS = 0.4
+_LEAST, _MOST = 7, 201
 _BATCH = 200
 _MONTH_MS = 31 * 86_400_000
 _DONE = Decision("succeeded", "succeeded", "sent")
@@ -207,7 +207,6 @@ def look_at(storage: Storage, count: int) -> Ledger:
             .limit(1)
         ).one()
         dead = connection.execute(text("SELECT max(id) FROM jobs WHERE state = 'dead'")).scalar()
-    keep_history(storage)  # as a worker does every minute
     return Ledger(storage, count, row.id, row.event_id, row.item_id, row.job, dead or 0)
 
 
@@ -219,8 +218,11 @@ def _compared(step: Step, small: Ledger, large: Ledger) -> Found:
     times: tuple[list[float], list[float]] = ([], [])
     pair = (small, large)
     for ledger in pair:  # caches, prepared statements
+        warm = time.monotonic() + _SECONDS / 4
         for _ in range(6):
             _once(step, ledger)
+            if time.monotonic() > warm:
+                break
     end = time.monotonic() + _SECONDS
     turn = 0
     while turn < _LEAST or (turn < _MOST and time.monotonic() < end):
@@ -313,6 +315,10 @@ def _prune(ledger: Ledger) -> None:
     assert prune(ledger.storage, older_than_ms=_MONTH_MS, batch=_BATCH) == _BATCH
 
 
+def _keep(ledger: Ledger) -> None:
+    keep_history(ledger.storage)
+
+
 def _events(title: str, *, bounded: bool = False, deep: bool = False, **given: str) -> Step:
     def run(ledger: Ledger) -> object:
         wanted = EventFilter(**{k: v.format(l=ledger) for k, v in given.items()})  # type: ignore[arg-type]
@@ -362,8 +368,9 @@ STEPS = [
     Step("/readyz", lambda of: readiness(of.storage)),
     Step("/metrics, overview: queues and dead", lambda of: overview(of.storage)),
     Step("/metrics: the last minute", lambda of: recent(of.storage)),
-    Step("overview: the last hour", lambda of: last_hour(of.storage)),
-    Step("overview: the last day", lambda of: last_day(of.storage)),
+    # A worker keeps the history every minute.
+    Step("overview: the last hour", lambda of: last_hour(of.storage), _keep),
+    Step("overview: the last day", lambda of: last_day(of.storage), _keep),
     Step("destinations", lambda of: list_destinations(of.storage, DESTINATIONS)),
     Step("alerts", lambda of: look(of.storage, oldest_waiting_ms=900_000)),
     Step("one event", lambda of: show_event(of.storage, of.event)),
@@ -426,10 +433,10 @@ STEPS = [
     _jobs("by rule", rule="rule-shop"),
     _jobs("by reason", reason="sent"),
     _jobs("by hub", hub="outlet"),
+    # It reads the whole table: what a replay of many would replay, asked for by a person.
     Step(
         "count events by label",
         lambda of: count_events(of.storage, EventFilter(label="no such")),
-        bounded=True,
     ),
 ]
 

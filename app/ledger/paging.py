@@ -19,6 +19,7 @@ LONGEST_PAGE = 200
 # What no index finds is looked for in this many rows at a time, and so many times for one page.
 _WINDOW = 5_000
 _WINDOWS = 20
+LONGEST_LOOK = _WINDOW * _WINDOWS
 
 _Row = TypeVar("_Row")
 

@@ -56,7 +56,7 @@ def _now_postgresql(_element: now_ms, _compiler: Any, **_options: Any) -> str:
 
 
 def this_moment() -> ScalarSelect[int]:
-    """The clock, where a condition such as `run_at <= …` compares with it.
+    """The clock, for a condition that something is earlier or later than now.
 
     PostgreSQL reads `now_ms()` anew for each row, so that no index helps to find what is earlier;
     a query of its own is read once, and does.

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, select, text, update
+from sqlalchemy import select, update
 
 from app.errors import NoSuchRecord
 from app.events import instant
@@ -268,108 +267,37 @@ def test_recent_is_the_last_minute_only(storage: Storage) -> None:
     assert found.ended == {("forward", "dead"): 1}
 
 
-@contextmanager
-def plans_of(storage: Storage) -> Iterator[list[str]]:
-    """Gathers how the database goes about each query within the block."""
-    plans: list[str] = []
-
-    def explain(
-        connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any
-    ) -> None:
-        if not statement.lstrip().upper().startswith(("SELECT", "WITH")):
-            return
-        prefix = "EXPLAIN QUERY PLAN " if storage.is_sqlite else "EXPLAIN "
-        raw = connection.connection.cursor()
-        raw.execute(prefix + statement, parameters)
-        plans.append("\n".join(str(row[-1]) for row in raw.fetchall()))
-        raw.close()
-
-    event.listen(storage.engine, "before_cursor_execute", explain)
-    yield plans
-    event.remove(storage.engine, "before_cursor_execute", explain)
-
-
-def fill_much(storage: Storage) -> None:
-    """Enough rows that a planner prefers an index, few of them active or dead."""
-    many = range(1, 4001)
-    some_event = {"hub": "main", "name": "n", "fingerprint": "f", "body": b"{}" * 500}
-    some_job = {
-        "hub": "main",
-        "rule": "r",
-        "action": "forward",
-        "target": "t",
-        "lane": "forward:t",
-        "version": 1,
-        "args": {},
-        "run_at": 1,
-        "created_at": 1,
-        "finished_at": 1,
-    }
+def test_events_by_state_or_target_come_in_pages_each_event_once(storage: Storage) -> None:
+    plans = [forward_plan("a"), forward_plan("b", rule="again"), localize_plan("c")]
+    accept(storage, [(made_event(f"e{number}"), plans[: number % 4]) for number in range(8)])
     with storage.write() as connection:
         connection.execute(
-            insert(webhook_events),
-            [
-                some_event | {"id": n, "event_id": f"e{n}", "item_id": f"i{n}", "received_at": n}
-                for n in many
-            ],
+            update(jobs)
+            .where(jobs.c.target == "default", jobs.c.event <= 6)
+            .values(state="skipped", finished_at=now_ms())
         )
-        connection.execute(
-            insert(jobs),
-            [
-                some_job
-                | {
-                    "id": n,
-                    "event": n,
-                    "key": f"k{n}",
-                    "state": {0: "dead", 1: "waiting"}.get(n % 500, "succeeded"),
-                }
-                for n in many
-            ],
-        )
-    with storage.engine.connect() as connection:
-        connection.execute(text("ANALYZE"))
-        connection.commit()
+
+    def found(**wanted: str) -> list[list[int]]:
+        chosen = EventFilter(**wanted)  # type: ignore[arg-type]
+        return pages(lambda cursor: list_events(storage, chosen, limit=2, cursor=cursor))
+
+    assert found(state="skipped") == [[6, 4], [3, 2]]
+    assert found(target="default") == [[8, 7], [6, 4], [3, 2]]
+    assert found(target="main", state="waiting") == [[8, 4]]
+    assert found(target="main", state="skipped") == [[]]
+    # Of the seventh, the eighth took the place.
+    assert found(state="waiting") == [[8, 4]]
 
 
-QUERIES: list[Callable[[Storage], object]] = [
-    lambda storage: find_event(storage, "e2000"),
-    lambda storage: list_events(storage, EventFilter(event_id="e2000")),
-    lambda storage: list_events(storage, EventFilter(item_id="i2000")),
-    lambda storage: list_events(storage, cursor=encode_cursor(2000)),
-    lambda storage: list_events(storage, EventFilter(label="x"), cursor=encode_cursor(2000)),
-    lambda storage: list_events(storage, EventFilter(state="waiting")),
-    lambda storage: show_event(storage, 2000),
-    lambda storage: list_jobs(storage, cursor=encode_cursor(2000)),
-    lambda storage: list_jobs(storage, JobFilter(item_id="i2000")),
-    lambda storage: list_jobs(storage, JobFilter(event=2000)),
-    lambda storage: list_jobs(storage, JobFilter(state="waiting")),
-    lambda storage: show_job(storage, 2000),
-    lambda storage: list_jobs(storage, JobFilter(state="dead")),
-    lambda storage: list_events(storage, EventFilter(state="dead")),
-    last_hour,
-    overview,
-]
+def test_jobs_in_a_rare_state_come_in_pages(storage: Storage) -> None:
+    accept_items(storage, 7)
+    with storage.write() as connection:
+        changed = {"state": "cancelled", "finished_at": now_ms()}
+        connection.execute(update(jobs).where(jobs.c.id.in_([2, 3, 6])).values(changed))
 
+    def found(state: str) -> list[list[int]]:
+        chosen = JobFilter(state=state)
+        return pages(lambda cursor: list_jobs(storage, chosen, limit=2, cursor=cursor))
 
-@pytest.fixture
-def much(storage: Storage) -> Storage:
-    fill_much(storage)
-    return storage
-
-
-def test_no_query_reads_a_whole_table(much: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "_WINDOW", 100)
-    for query in QUERIES:
-        with plans_of(much) as plans:
-            query(much)
-        assert plans
-        for plan in plans:
-            whole = [line for line in plan.splitlines() if reads_all(line, much)]
-            assert whole == [], plan
-
-
-def reads_all(line: str, storage: Storage) -> bool:
-    if storage.is_sqlite:
-        # `SCAN jobs USING INDEX jobs_due` reads an index of the waiting jobs only.
-        return line in ("SCAN jobs", "SCAN webhook_events", "SCAN other")
-    return "Seq Scan on jobs" in line or "Seq Scan on webhook_events" in line
+    assert found("cancelled") == [[6, 3], [2]]
+    assert found("waiting") == [[7, 5], [4, 1]]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,9 +14,9 @@ from werkzeug.test import TestResponse
 from app.advice import ALERTS, REASONS
 from app.bootstrap import WebLedger
 from app.config import Settings
-from app.ledger import accept, beat
+from app.ledger import accept, beat, paging
 from app.ledger.filters import JobFilter
-from app.ledger.searching import find_event, list_jobs, show_job
+from app.ledger.searching import find_event, list_events, list_jobs, show_job
 from app.ledger.watching import Alert, raise_alert
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import destination_states, jobs, now_ms
@@ -313,6 +314,20 @@ def test_search_finds_events(desk: Desk, search: str, found: str, missing: str) 
     said = text_of(desk.page(f"/events?{search}"))
     assert found in said
     assert missing not in said
+
+
+def test_search_that_looked_far_says_how_far(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "_WINDOW", 1)
+    monkeypatch.setattr(paging, "_WINDOWS", 2)
+    newest = list_events(desk.storage).rows[0]
+    assert newest.label
+    found = text_of(desk.page(f"/events?label={newest.label}"))
+    assert "events were looked through for this page. Older ones may match as well." in found
+    nothing = desk.page("/events?label=nobody")
+    assert "Nothing among the newest 100,000 events." in text_of(nothing)
+    older = re.search(r'rel="next" href="([^"]+)"', nothing)
+    assert older
+    assert "Nothing among these 100,000 events." in text_of(desk.page(unescape(older[1])))
 
 
 def test_search_by_item_finds_all_of_its_events(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from app.advice import of_reason
 from app.config import Settings
 from app.ledger.filters import STATES, EventFilter, JobFilter
 from app.ledger.numbers import overview as read_overview
+from app.ledger.paging import DEFAULT_LIMIT, LONGEST_LOOK
 from app.ledger.searching import count_jobs, list_events, list_jobs, read_event, show_job
 from app.storage import Storage
 from app.web.dashboard import views
@@ -54,9 +55,12 @@ def _add_events(blueprint: Blueprint, settings: Settings, storage: Storage) -> N
     @blueprint.get("/events")
     def events() -> str:
         wanted, cursor = event_filter(request.args), request.args.get("cursor") or None
+        page = list_events(storage, wanted, cursor=cursor)
         return render_template(
             "dashboard/events.html",
-            page=list_events(storage, wanted, cursor=cursor),
+            page=page,
+            cut_short=page.next is not None and len(page.rows) < DEFAULT_LIMIT,
+            longest_look=LONGEST_LOOK,
             wanted=wanted,
             cursor=cursor,
             given={k: v for k, v in request.args.items() if v and k != "cursor"},
