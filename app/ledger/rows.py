@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    Boolean,
     ColumnElement,
     Connection,
     Integer,
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NULLTYPE
 
 # SQLite takes 32,766 values in a statement, and our widest table has two dozen columns.
 _MOST_ROWS = 500
@@ -54,13 +54,14 @@ def insert_rows(
     return found
 
 
-class among(FunctionElement[bool]):  # noqa: N801 - it is a SQL function
+class among(FunctionElement[Any]):  # noqa: N801 - it is a SQL function
     """The condition that a column has one of the values of a parameter: a list of texts or numbers.
 
     One parameter, however many values there are, so that the statement stays the same.
     """
 
-    type = Boolean()
+    # Not a boolean to SQLAlchemy: on SQLite it would compare it with 1, and no index would be used.
+    type = NULLTYPE
     inherit_cache = True
 
     def __init__(self, column: ColumnElement[Any], parameter: str) -> None:

@@ -216,5 +216,5 @@ def test_loader_shares_calls(sandbox: SandboxServer, fresh: DeliveryClient) -> N
     with ThreadPoolExecutor(12) as threads:
         found = list(threads.map(lambda item: loader.load(item, ContentParameters()), item_ids * 2))
     assert [one.content["_meta"]["deliveryId"] for one in found] == item_ids * 2
-    calls = [call for call in sandbox.state.calls if call.where == "fresh"]
+    calls = [call for call in list(sandbox.state.calls) if call.where == "fresh"]
     assert len(calls) == 1

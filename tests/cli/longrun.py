@@ -66,6 +66,6 @@ def calls(sandbox: SandboxServer, verb: str) -> list[str]:
     """The items that were asked for with a verb, such as `localize`, one for each call."""
     return [
         call.path.split("/")[-2]
-        for call in sandbox.state.calls
+        for call in list(sandbox.state.calls)
         if call.method == "POST" and call.path.endswith(f"/{verb}")
     ]

@@ -73,7 +73,7 @@ def test_everything_fine_is_one_line_each_and_leaves_no_trace(
     # A database that is not there is not made, and nobody was told anything.
     assert "will be made by `dc-relay serve`" in ticked[1]
     assert list(tmp_path.iterdir()) == []
-    asked = [(call.method, call.path.rpartition("/")[2]) for call in sandbox.state.calls]
+    asked = [(call.method, call.path.rpartition("/")[2]) for call in list(sandbox.state.calls)]
     hub_id = sandbox.state.options.hub_id
     assert asked == [("POST", "token"), ("GET", hub_id), ("POST", "fetch")]
 

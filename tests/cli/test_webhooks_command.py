@@ -112,7 +112,7 @@ def test_registering_twice_changes_nothing(
     again = invoke(*REGISTER, env=environ)
     assert (again.exit_code, "is as it should be" in again.output) == (0, True)
     assert sandbox.state.webhooks == before
-    assert not [call for call in sandbox.state.calls if call.method == "PATCH"]
+    assert not [call for call in list(sandbox.state.calls) if call.method == "PATCH"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_ours_is_brought_up_to_date(
     result = invoke(*REGISTER, "--yes", env=environ)
     assert shown in result.output
     assert "another" not in result.output
-    [patched] = [call for call in sandbox.state.calls if call.method == "PATCH"]
+    [patched] = [call for call in list(sandbox.state.calls) if call.method == "PATCH"]
     assert isinstance(patched.json, dict)
     assert list(patched.json) == list(changes)
     assert {**ours(sandbox), "lastModifiedDate": ""} == {**right, "lastModifiedDate": ""}
@@ -411,4 +411,4 @@ def test_log_that_another_process_has_just_read_is_left_alone(
             destinations=(),
             clock=time.time,
         ).read_on_schedule(every=60)
-    assert not [call for call in sandbox.state.calls if call.path.endswith("/requests")]
+    assert not [call for call in list(sandbox.state.calls) if call.path.endswith("/requests")]

@@ -16,7 +16,7 @@ from tests.processes.trials import trial
 
 def pulls(sandbox: SandboxServer) -> int:
     """How often published content was asked for."""
-    return sum(1 for call in sandbox.state.calls if call.where == "fresh")
+    return sum(1 for call in list(sandbox.state.calls) if call.where == "fresh")
 
 
 def test_jobs_of_a_killed_worker_are_done_by_another_within_15_s(

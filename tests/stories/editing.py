@@ -37,4 +37,4 @@ def variants(sandbox: SandboxServer, item_id: str) -> set[str | None]:
 
 def localize_requests(sandbox: SandboxServer) -> int:
     """How often anybody asked for variants."""
-    return sum(1 for call in sandbox.state.calls if call.path.endswith("/localize"))
+    return sum(1 for call in list(sandbox.state.calls) if call.path.endswith("/localize"))

@@ -58,7 +58,7 @@ def bring_back(sandbox: SandboxServer, item: str) -> None:
 
 
 def unpublishes(sandbox: SandboxServer) -> int:
-    return sum(1 for call in sandbox.state.calls if call.path.endswith("/unpublish"))
+    return sum(1 for call in list(sandbox.state.calls) if call.path.endswith("/unpublish"))
 
 
 def kinds(sandbox: SandboxServer, name: str, at_least: int) -> list[str]:

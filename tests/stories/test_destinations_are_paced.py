@@ -105,7 +105,7 @@ def test_concurrency_is_kept_by_two_workers(sandbox: SandboxServer, environ_with
         sandbox.faults.add(where="downstream", path="/one", kind="delay", seconds=0.1)
         with working(relay.settings), working(relay.settings):
             relay.wait_for(succeeded=16)
-    starts = sorted(call.time for call in sandbox.state.calls if call.path.endswith("/one"))
+    starts = sorted(call.time for call in list(sandbox.state.calls) if call.path.endswith("/one"))
     # Three sends of 0.1 s each cannot begin within less than that if two run at a time.
     assert all(later - sooner >= 0.09 for sooner, later in zip(starts, starts[2:], strict=False))
 
@@ -118,7 +118,7 @@ def test_dead_destination_is_left_alone_until_a_probe_succeeds(
         fault = sandbox.faults.add(where="downstream", path="/one", kind="status", status=503)
         publish_many(sandbox, 8)
         relay.wait_for(succeeded=8, waiting=8)
-        tried = [call for call in sandbox.state.calls if call.path.endswith("/one")]
+        tried = [call for call in list(sandbox.state.calls) if call.path.endswith("/one")]
         assert 5 <= len(tried) <= 7
         sandbox.faults.remove(fault)
         with relay.storage.write() as connection:

@@ -122,7 +122,7 @@ def test_failed_send_is_repeated_with_the_same_bytes_and_id(
         sandbox.faults.add(where="downstream", times=1, **fault)
         publish(sandbox, create(sandbox))
         relay.wait_for(succeeded=1)
-        sent = [call for call in sandbox.state.calls if call.where == "downstream"]
+        sent = [call for call in list(sandbox.state.calls) if call.where == "downstream"]
         assert len(sent) == 2
         assert sent[0].json == sent[1].json
         [job] = relay.jobs()
@@ -137,7 +137,7 @@ def test_retry_after_is_honoured(sandbox: SandboxServer, impatient: dict[str, st
         )
         publish(sandbox, create(sandbox))
         relay.wait_for(succeeded=1)
-        first, second = (call for call in sandbox.state.calls if call.where == "downstream")
+        first, second = (call for call in list(sandbox.state.calls) if call.where == "downstream")
         assert second.time - first.time >= 1
 
 
@@ -226,6 +226,6 @@ def test_burst_of_publishes_shares_its_pulls(
         assert sandbox.settle()
         with working(relay.settings):
             relay.wait_for(succeeded=24)
-        pulls = sum(1 for call in sandbox.state.calls if call.path.endswith("/content/fetch"))
+        pulls = sum(1 for call in list(sandbox.state.calls) if call.path.endswith("/content/fetch"))
         assert pulls < 24
         assert len(sandbox.received("default")) == 24

@@ -167,7 +167,7 @@ def test_webhook_attempts_and_calls_are_one_trace(
     assert len(collector.spans) == 6
 
     # Each request was sent with the id of the span that tells of it.
-    sent = [call for call in sandbox.state.calls if call.traceparent]
+    sent = [call for call in list(sandbox.state.calls) if call.traceparent]
     assert [str(call.traceparent).split("-")[1:3] for call in sent] == [
         [event.trace_id, span.span_id] for span in (pulled, refused, taken)
     ]
@@ -249,7 +249,9 @@ def test_sampler_of_the_standard_decides(
         relay.wait_for(succeeded=1)
         assert post(relay, published(sandbox, "Sampled"), traceparent=TRACEPARENT) == 202
         relay.wait_for(succeeded=2)
-        sent = [call.traceparent for call in sandbox.state.calls if call.where == "downstream"]
+        sent = [
+            call.traceparent for call in list(sandbox.state.calls) if call.where == "downstream"
+        ]
     assert {span.trace_id for span in collector.spans} == {TRACE}
     assert {span.service for span in collector.spans} == {"relay-of-the-shop"}
     # What was not sampled says so to those who come after.

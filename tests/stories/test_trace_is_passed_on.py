@@ -50,7 +50,7 @@ def published(sandbox: SandboxServer) -> bytes:
 def traceparents(sandbox: SandboxServer) -> dict[str, set[str | None]]:
     """What was sent to each part of the sandbox."""
     found: dict[str, set[str | None]] = {}
-    for call in sandbox.state.calls:
+    for call in list(sandbox.state.calls):
         found.setdefault(call.where, set()).add(call.traceparent)
     return found
 
