@@ -34,7 +34,7 @@ from benchmarks.filling import fill_waiting
 from benchmarks.growth import beside
 
 JOBS = 100_000
-IDLE_SECONDS = 15
+IDLE_SECONDS = 10
 # A new worker imports, connects, and looks at everything once.
 SETTLE_SECONDS = 6
 PUBLISHES = 60
@@ -107,6 +107,7 @@ def _lines(found: dict[str, tuple[Idle, Idle]]) -> Iterator[str]:
     yield "## Waiting is free"
     yield ""
     yield (
+        "`benchmarks/waiting.py`: "
         f"{JOBS:,} jobs for four destinations wait for an hour from now; beside it the same with an"
         f" empty ledger. The worker's CPU over {IDLE_SECONDS} idle seconds, its memory (PSS) after"
         f" them, and the median time from an event's arrival to its job's end, {PUBLISHES} each by"

@@ -26,8 +26,6 @@ NEWEST_WINS = frozenset({"forward"})
 
 # Sent at the commit: a worker that wakes up finds the jobs.
 _NOTIFY = select(func.pg_notify(JOBS_CHANNEL, ""))
-# Both: SQLite uses the index by key only where the index's own condition is asked for.
-_WAITING_BY_KEY = (in_state(jobs, "waiting", "running"), in_state(jobs, "waiting"))
 # Built once: to build a statement costs more than to run it.
 _CLOCK = select(now_ms())
 _KNOWN = select(
@@ -38,7 +36,7 @@ _KNOWN = select(
 ).where(webhook_events.c.hub == bindparam("hub"), among(webhook_events.c.event_id, "ids"))
 _CROWDED = (
     select(jobs.c.key)
-    .where(among(jobs.c.key, "keys"), *_WAITING_BY_KEY)
+    .where(among(jobs.c.key, "keys"), in_state(jobs, "waiting"))
     .group_by(jobs.c.key)
     .having(func.count() > 1)
 )
@@ -97,7 +95,7 @@ def _accept(storage: Storage, batch: Batch) -> list[Accepted]:
         return [
             _new(plans)
             if row_id is not None
-            else _seen_before(connection, event, known[event.hub, event.id], now)
+            else _seen_before(connection, event, known.get((event.hub, event.id)), now)
             for (event, plans), row_id in zip(batch, written, strict=True)
         ]
 
@@ -219,7 +217,7 @@ def _take_place(connection: Connection, plan: Plan, identifier: int, now: int) -
         .where(
             jobs.c.key == plan.key,
             same_say(plan.rule, plan.args),
-            *_WAITING_BY_KEY,
+            in_state(jobs, "waiting"),
             jobs.c.id < identifier,
             jobs.c.version <= (plan.version or now),
         )
@@ -243,9 +241,10 @@ def _delay(plan: Plan) -> int:
 
 
 def _seen_before(
-    connection: Connection, event: WebhookEvent, known: Row[Any], now: int
+    connection: Connection, event: WebhookEvent, known: Row[Any] | None, now: int
 ) -> Accepted:
-    if _is_same(event, known):
+    # None: it was pruned a moment ago, so it was known.
+    if known is None or _is_same(event, known):
         return Accepted("duplicate")
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(

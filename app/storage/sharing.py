@@ -12,9 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
-from app.errors import AppError, WriteConflict
+from app.errors import AppError, StorageUnavailable, WriteConflict
 from app.storage.grouping import GroupCommit
 
 Result = TypeVar("Result")
@@ -46,15 +45,19 @@ class SharedWrites:
         try:
             with self._transaction() as connection:
                 return [_answer(verb, connection) for verb in verbs]
-        except (DBAPIError, WriteConflict):
-            # A value that the database refuses, or a deadlock: only one of them is at fault.
-            return [self._alone(verb) for verb in verbs]
+        except StorageUnavailable as error:
+            if not isinstance(error, WriteConflict):
+                raise
+        except Exception:  # noqa: BLE001, S110 - it is raised again to the one whose it is
+            pass
+        # A value that cannot be written, or a deadlock: only one of them is at fault.
+        return [self._alone(verb) for verb in verbs]
 
     def _alone(self, verb: Verb) -> Any:
         try:
             with self._transaction() as connection:
                 return _answer(verb, connection)
-        except (DBAPIError, AppError) as error:
+        except Exception as error:  # noqa: BLE001 - the answer to its caller, who raises it
             return error
 
 

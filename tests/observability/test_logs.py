@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import threading
+import time
 import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -192,3 +194,43 @@ def test_server_chatter_is_shown_at_debug_only(capsys: pytest.CaptureFixture[str
     chatter.info("GET /readyz")
 
     assert [line["event"] for line in lines(capsys)] == ["GET /readyz"]
+
+
+class SlowStream(io.StringIO):
+    """Lets other threads go on in the middle of a write, as a pipe does."""
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        time.sleep(0.0005)
+        return written
+
+
+def test_lines_of_many_threads_are_whole_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = SlowStream()
+    monkeypatch.setattr("sys.stderr", stream)
+    configure_logging("INFO", "json")
+
+    def talk(name: int) -> None:
+        for number in range(50):
+            log.info("said", thread=name, number=number)
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    said = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(said) == 16 * 50
+    for name in range(16):
+        assert [line["number"] for line in said if line["thread"] == name] == list(range(50))
+
+
+def test_stream_that_breaks_ends_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    configure_logging("INFO", "json")
+    stream.close()
+    log.info("said")
+    log.info("said again")
