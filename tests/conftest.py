@@ -19,6 +19,18 @@ from app.storage.tables import metadata
 TEST_DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "")
 
 
+# Beside the stories: whole runs of commands, many inputs, full tables, a door whose database fails.
+_SLOWER = (
+    "test_api_fuzz",
+    "test_bulk_",
+    "test_content.py",
+    "test_door_under_trouble",
+    "test_plans",
+    "test_resync",
+    "test_webhooks_command",
+)
+
+
 def pytest_report_header() -> str:
     """Say aloud whether PostgreSQL is part of this run."""
     if TEST_DATABASE_URL:
@@ -29,7 +41,7 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs the whole service."""
     for item in items:
-        if "stories" in item.path.parts or item.path.name.startswith("test_bulk_"):
+        if "stories" in item.path.parts or item.path.name.startswith(_SLOWER):
             item.add_marker(pytest.mark.stories)
 
 

@@ -128,6 +128,7 @@ def test_faults_of_a_file_have_their_place_in_it(tmp_path: Path) -> None:
     assert 'relay.toml: rules["r"].actoin' in {each["place"] for each in found["problems"]}
 
 
+@pytest.mark.processes
 def test_real_process_exits_with_two_on_a_faulty_configuration(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-m", "app", "check", "--offline"],
@@ -379,6 +380,7 @@ def test_collector_that_is_away_is_told(environ: dict[str, str]) -> None:
     assert set(details(found, ok=False)) == {"collector of traces"}
 
 
+@pytest.mark.processes
 def test_collector_without_the_packages_is_a_surprise(environ: dict[str, str]) -> None:
     block = "import sys; sys.modules['opentelemetry.sdk'] = None; import app.cli; app.cli.main()"
     done = subprocess.run(

@@ -101,6 +101,7 @@ def test_wrong_secret_is_refused(env: dict[str, str]) -> None:
     assert invoke("send", SHORT, "--secret", "wrong", env=env).exit_code == 1
 
 
+@pytest.mark.processes
 def test_real_process_sends(env: dict[str, str], tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-m", "app", "send", SHORT],

@@ -106,6 +106,7 @@ def test_end_sends_what_is_left() -> None:
         assert not tracing.is_on()
 
 
+@pytest.mark.processes
 def test_end_does_not_wait_for_a_collector_that_hangs() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         tracing.configure(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces", "1")
@@ -147,6 +148,7 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] == "opentele
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("variables", "is_imported"),
     [
