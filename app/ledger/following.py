@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
-from app.ledger.accepting import JOBS_CHANNEL, add_jobs
+from app.ledger.accepting import add_jobs
 from app.ledger.claiming import Job
 from app.retry import FollowUp
 from app.rules import Plan
@@ -31,5 +31,3 @@ def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None
         for one in wanted
     ]
     add_jobs(connection, plans, hub=job.hub, event_row=event_row, now=now)
-    if connection.dialect.name != "sqlite":
-        connection.execute(select(func.pg_notify(JOBS_CHANNEL, "")))
