@@ -20,7 +20,7 @@ from app.config import Settings, load_settings
 from app.ledger import Counts, counts
 from app.sandbox import SandboxServer
 from app.storage import Storage, upgrade_schema
-from app.storage.tables import attempts, jobs
+from app.storage.tables import attempts, beats, jobs
 from app.web import create_app
 from app.worker import WorkerOptions
 
@@ -136,13 +136,24 @@ def working(
     *,
     forward_timing: ForwardTiming | None = None,
 ) -> Iterator[None]:
-    """Run one worker in a thread."""
+    """Run one worker in a thread; it has told that it lives when the block begins."""
     built = build_worker(settings, options=options, forward_timing=forward_timing)
     thread = threading.Thread(target=built.worker.run)
     thread.start()
     try:
+        assert eventually(lambda: _has_beaten(settings, built.worker.owner)), "no beat in time"
         yield
     finally:
         built.worker.stop()
         thread.join(10)
         built.close()
+
+
+def _has_beaten(settings: Settings, owner: str) -> bool:
+    storage = Storage(settings.database_url)
+    try:
+        with storage.read() as connection:
+            statement = select(beats.c.owner).where(beats.c.owner == owner)
+            return connection.execute(statement).first() is not None
+    finally:
+        storage.close()
