@@ -1,29 +1,27 @@
 """Logs: one JSON object per line on stderr, from our own code and from the libraries alike.
 
-Everything goes through the standard library's root logger, so that gunicorn, SQLAlchemy and
-Alembic are rendered and masked the same way. This module must not know what is being logged.
+gunicorn, SQLAlchemy and Alembic log through the standard library's root logger, and are rendered
+and masked there as our own lines are, which do without it: a record of the library costs more than
+all else that becomes of a line. This module must not know what is being logged.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal, TextIO
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import lru_cache, partial
+from typing import Literal, TextIO
 
 import structlog
 from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.observability.masking import Mask
-
-if TYPE_CHECKING:
-    _Stream = logging.StreamHandler[TextIO]
-else:  # it cannot be subscripted while the program runs
-    _Stream = logging.StreamHandler
 
 LogFormat = Literal["json", "console"]
 
@@ -40,14 +38,19 @@ def configure_logging(level: str, log_format: LogFormat, *, secrets: Iterable[st
     `level` is a name such as `INFO`, in any case; an unknown one raises `ValueError`. Call it once
     at start, in each process; a later call replaces the set-up, and loggers made before follow it.
     """
-    handler = _SharedStream(sys.stderr)
-    handler.setFormatter(_formatter(log_format, Mask(secrets)))
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"Unknown level: {level!r}")
+    rendering = _rendering(log_format, Mask(secrets))
+    stream = _SharedStream(sys.stderr)
+    handler = _Handler(stream)
+    handler.setFormatter(_formatter(rendering))
     root = logging.getLogger()
     for old in [kept for kept in root.handlers if getattr(kept, "of_dc_relay", False)]:
         root.removeHandler(old)
     handler.of_dc_relay = True  # type: ignore[attr-defined]  # so that the next call finds it
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    root.setLevel(number)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(
             logging.NOTSET if root.level <= logging.DEBUG else logging.WARNING
@@ -57,13 +60,10 @@ def configure_logging(level: str, log_format: LogFormat, *, secrets: Iterable[st
     # `warnings.warn` would write past the formatter, with the offending source line in it.
     logging.captureWarnings(capture=True)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_shared_processors(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*_shared_processors(), *rendering],
+        # Loggers have their names and nothing else of their own.
+        logger_factory=lru_cache(partial(_Logger, stream)),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         # Not cached: a logger used before this call must follow the new set-up.
         cache_logger_on_first_use=False,
     )
@@ -101,7 +101,7 @@ def _shared_processors() -> list[Processor]:
     ]
 
 
-def _formatter(log_format: LogFormat, mask: Mask) -> logging.Formatter:
+def _rendering(log_format: LogFormat, mask: Mask) -> list[Processor]:
     renderer: Processor
     if log_format == "console":
         # The plain formatter: the pretty one shows local variables, and those hold secrets.
@@ -109,22 +109,29 @@ def _formatter(log_format: LogFormat, mask: Mask) -> logging.Formatter:
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     else:
-        renderer = structlog.processors.JSONRenderer()
+        renderer = _as_json
+    # Masked last but for the renderer: nothing may be added once it has been.
+    return [structlog.processors.format_exc_info, _Masking(mask), renderer]
+
+
+# Made once. What has been masked is plain, so that nothing needs a fallback.
+_JSON = json.JSONEncoder()
+
+
+def _as_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> str:
+    return _JSON.encode(event_dict)
+
+
+def _formatter(rendering: Sequence[Processor]) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         # Foreign records come without them; `%s` arguments are put in before.
         foreign_pre_chain=_shared_processors(),
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            # Last but for the renderer: nothing may be added once it has been masked.
-            _Masking(mask),
-            renderer,
-        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         use_get_message=True,
     )
 
 
-class _SharedStream(_Stream):
+class _SharedStream:
     """A stream that many threads log to at once: whoever writes takes the others' lines along.
 
     The library's own handler has them wait for each other, formatting included, and in a busy door
@@ -133,9 +140,47 @@ class _SharedStream(_Stream):
     """
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+        self._stream = stream
         self._lines: deque[str] = deque()
         self._writing = threading.Lock()
+
+    def write(self, line: str) -> None:
+        """Write a line, and those that others left. A stream that fails is the caller's to bear."""
+        self._lines.append(line + "\n")
+        # Once more after each turn: a line may have been left while nobody could write it.
+        while self._lines and self._writing.acquire(blocking=False):
+            try:
+                self._write_all()
+            finally:
+                self._writing.release()
+
+    def _write_all(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        self._stream.write("".join(lines))
+        self._stream.flush()
+
+
+class _Logger:
+    """What structlog gives our rendered lines to; each level is a method of this name."""
+
+    def __init__(self, stream: _SharedStream, name: str = "app") -> None:
+        self.name = name
+        self._stream = stream
+
+    def info(self, line: str) -> None:
+        """Write the line; a stream that is gone must not end the caller."""
+        with suppress(OSError, ValueError):
+            self._stream.write(line)
+
+    debug = warning = error = critical = exception = info
+
+
+class _Handler(logging.Handler):
+    """Writes the libraries' records to the same stream."""
+
+    def __init__(self, stream: _SharedStream) -> None:
+        super().__init__()
+        self._stream = stream
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Format and write one record; without the library's lock, which nothing here needs."""
@@ -145,22 +190,11 @@ class _SharedStream(_Stream):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's line, and those that others left."""
+        """Write the record's line."""
         try:
-            self._lines.append(self.format(record) + self.terminator)
-            # Once more after each turn: a line may have been left while nobody could write it.
-            while self._lines and self._writing.acquire(blocking=False):
-                try:
-                    self._write_all()
-                finally:
-                    self._writing.release()
+            self._stream.write(self.format(record))
         except Exception:  # noqa: BLE001 - as the library has it: a log must not end its caller
             self.handleError(record)
-
-    def _write_all(self) -> None:
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        self.stream.write("".join(lines))
-        self.stream.flush()
 
 
 class _Masking:

@@ -48,6 +48,9 @@ _SECRET_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
 _HINT = r"[=\"'\s]|://|(?i:whsec_)"
 
 
+_PLAIN = frozenset({bool, int, float})
+
+
 class Mask:
     """Masks the given secret values, in any of the spellings that they take inside other text.
 
@@ -85,17 +88,35 @@ class Mask:
         Under a name such as `token` or `Authorization` everything but a bool or None goes. What is
         neither text, number, mapping nor sequence becomes its masked `repr`.
         """
-        if value is None or isinstance(value, bool | int | float):
+        if value is None or isinstance(value, (bool, int, float)):
             return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self._name(str(name)): self._item(name, item) for name, item in value.items()}
+            return self._mapping(value)
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]
         if isinstance(value, Set):
             return sorted((self.value(item) for item in value), key=str)
         return self.text(repr(value))
+
+    def _mapping(self, found: Mapping[object, object]) -> dict[str, object]:
+        if self._is_harmless(found):
+            return {**found}  # type: ignore[dict-item]  # all names are texts
+        return {self._name(str(name)): self._item(name, item) for name, item in found.items()}
+
+    def _is_harmless(self, found: Mapping[object, object]) -> bool:
+        """Tell at one look whether flat plain values hold nothing to hide, as most log lines do."""
+        texts = []
+        for name, value in found.items():
+            if type(value) is str:
+                texts.append(value)
+            elif value is not None and type(value) not in _PLAIN:
+                return False
+            if type(name) is not str or _names_a_secret(name):
+                return False
+        # No form and no secret can reach over the mark, which none of them has.
+        return not self._suspicious("\0".join((*texts, *found)))  # type: ignore[arg-type]
 
     def _item(self, name: object, item: object) -> object:
         # `has_token=True` tells nothing, and is what one wants to read.

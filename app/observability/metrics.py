@@ -8,6 +8,7 @@ counts, or how the numbers are served.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, values
@@ -58,4 +59,10 @@ def webhooks_by_outcome() -> dict[str, float]:
 
 def count_webhook(outcome: str) -> None:
     """Count one webhook; `outcome` is `accepted`, `duplicate`, `ignored` or a `reason` slug."""
-    _WEBHOOKS.labels(outcome=outcome).inc()
+    _counter(outcome).inc()
+
+
+@lru_cache(maxsize=256)
+def _counter(outcome: str) -> Counter:
+    # To find it among its like takes longer than to count.
+    return _WEBHOOKS.labels(outcome=outcome)

@@ -7,8 +7,9 @@ destination that an operator asks for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from flask import Flask, Response
@@ -39,6 +40,10 @@ _log = structlog.get_logger(__name__)
 
 
 class _App(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Nothing here is a coroutine, and Flask would ask that of each hook at each request."""
+        return func
+
     def log_exception(
         self,
         exc_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None],
