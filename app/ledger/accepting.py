@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,15 +11,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from app.errors import WebhookRejected
-from app.events import WebhookEvent, milliseconds
+from app.events import WebhookEvent
+from app.ledger.arriving import JOBS_CHANNEL, Batch, crowded_keys, job_row, write_arrivals
 from app.ledger.precedence import same_say
 from app.ledger.rows import among, insert_rows
 from app.rules import Plan
 from app.schemas import load_event
 from app.storage import Storage
-from app.storage.tables import event_conflicts, in_state, jobs, now_ms, webhook_events
-
-JOBS_CHANNEL = "dc_relay_jobs"
+from app.storage.tables import event_conflicts, in_state, jobs, webhook_events
 
 # Of several waiting jobs of these actions for one key, only the newest has anything left to say.
 NEWEST_WINS = frozenset({"forward"})
@@ -27,19 +26,12 @@ NEWEST_WINS = frozenset({"forward"})
 # Sent at the commit: a worker that wakes up finds the jobs.
 _NOTIFY = select(func.pg_notify(JOBS_CHANNEL, ""))
 # Built once: to build a statement costs more than to run it.
-_CLOCK = select(now_ms())
 _KNOWN = select(
     webhook_events.c.hub,
     webhook_events.c.event_id,
     webhook_events.c.fingerprint,
     webhook_events.c.body,
 ).where(webhook_events.c.hub == bindparam("hub"), among(webhook_events.c.event_id, "ids"))
-_CROWDED = (
-    select(jobs.c.key)
-    .where(among(jobs.c.key, "keys"), in_state(jobs, "waiting"))
-    .group_by(jobs.c.key)
-    .having(func.count() > 1)
-)
 _BAD_VALUE = (DataError, IntegrityError, UnicodeError, OverflowError)
 
 
@@ -49,9 +41,6 @@ class Accepted:
 
     status: Literal["accepted", "ignored", "duplicate", "conflict"]
     jobs: int = 0
-
-
-Batch = Sequence[tuple[WebhookEvent, Sequence[Plan]]]
 
 
 def accept(storage: Storage, batch: Batch) -> list[Accepted | WebhookRejected]:
@@ -85,18 +74,20 @@ def _one_by_one(
 
 def _accept(storage: Storage, batch: Batch) -> list[Accepted]:
     with storage.write() as connection:
-        now = connection.execute(_CLOCK).scalar_one()
-        rows = [_event_row(event, now) for event, _ in batch]
-        # The unique index says which are new: a look before would miss what another process
-        # writes at the same moment.
-        written = insert_rows(connection, webhook_events, rows, unless_known=("hub", "event_id"))
-        _insert_jobs(connection, list(_job_rows(batch, written, now)), now)
-        known = _known(connection, [event for event, _ in _missing(batch, written)])
+        written = write_arrivals(connection, batch)
+        new = [
+            plan
+            for (_, plans), row_id in zip(batch, written.events, strict=True)
+            if row_id is not None
+            for plan in plans
+        ]
+        _supersede(connection, new, written.jobs, written.crowded, written.now)
+        known = _known(connection, [event for event, _ in _missing(batch, written.events)])
         return [
             _new(plans)
             if row_id is not None
-            else _seen_before(connection, event, known.get((event.hub, event.id)), now)
-            for (event, plans), row_id in zip(batch, written, strict=True)
+            else _seen_before(connection, event, known.get((event.hub, event.id)), written.now)
+            for (event, plans), row_id in zip(batch, written.events, strict=True)
         ]
 
 
@@ -106,15 +97,6 @@ def _missing(batch: Batch, written: Sequence[int | None]) -> Iterator[tuple[Webh
 
 def _new(plans: Sequence[Plan]) -> Accepted:
     return Accepted("accepted", len(plans)) if plans else Accepted("ignored")
-
-
-def _job_rows(
-    batch: Batch, written: Sequence[int | None], now: int
-) -> Iterator[tuple[Plan, dict[str, Any]]]:
-    for (event, plans), row_id in zip(batch, written, strict=True):
-        if row_id is not None:
-            for plan in plans:
-                yield plan, _job_row(plan, event.hub, row_id, now)
 
 
 def _known(
@@ -133,81 +115,27 @@ def add_jobs(
     connection: Connection, plans: Sequence[Plan], *, hub: str, event_row: int, now: int
 ) -> list[int]:
     """Write jobs for an event that is there already; returns their ids, in order."""
-    return _insert_jobs(
-        connection, [(plan, _job_row(plan, hub, event_row, now)) for plan in plans], now
-    )
-
-
-def _insert_jobs(
-    connection: Connection, wanted: Sequence[tuple[Plan, dict[str, Any]]], now: int
-) -> list[int]:
-    if not wanted:
+    if not plans:
         return []
-    written = insert_rows(connection, jobs, [row for _, row in wanted])
+    rows = [job_row(plan, hub=hub, event_row=event_row, now=now) for plan in plans]
+    written = insert_rows(connection, jobs, rows)
     identifiers = [identifier for identifier in written if identifier is not None]
-    _supersede(connection, [plan for plan, _ in wanted], identifiers, now)
+    _supersede(connection, plans, identifiers, crowded_keys(connection, plans), now)
     if connection.dialect.name != "sqlite":
-        # Sent at the commit: a worker that wakes up finds the jobs.
         connection.execute(_NOTIFY)
     return identifiers
 
 
-def _event_row(event: WebhookEvent, now: int) -> dict[str, Any]:
-    created = event.snapshot_created
-    return {
-        "hub": event.hub,
-        "event_id": event.id,
-        "name": event.name,
-        # Of a webhook the bytes alone: its fingerprint takes longer, and is only needed when the id
-        # comes back. An event that we make has no payload in its body.
-        "fingerprint": event.digest if event.origin == "webhook" else event.fingerprint,
-        "item_id": event.item_id,
-        "snapshot_id": event.snapshot_id,
-        "snapshot_created": milliseconds(created) if created else None,
-        "schema": event.schema,
-        "label": event.label,
-        "locale": event.locale,
-        "request_id": event.request_id,
-        "body": event.body,
-        "received_at": now,
-        "origin": event.origin,
-        "trace": event.trace,
-    }
-
-
-def _job_row(plan: Plan, hub: str, event_row: int, now: int) -> dict[str, Any]:
-    return {
-        "event": event_row,
-        "hub": hub,
-        "rule": plan.rule,
-        "action": plan.action,
-        "target": plan.target,
-        "lane": plan.lane,
-        "key": plan.key,
-        # An event that does not say when the content changed counts as of now.
-        "version": plan.version or now,
-        "args": dict(plan.args),
-        "state": "waiting",
-        "run_at": now + _delay(plan),
-        "created_at": now,
-    }
-
-
 def _supersede(
-    connection: Connection, plans: Sequence[Plan], identifiers: Sequence[int], now: int
+    connection: Connection,
+    plans: Sequence[Plan],
+    identifiers: Sequence[int],
+    crowded: Set[str],
+    now: int,
 ) -> None:
     """Let each new job take the place of older waiting ones that it makes pointless."""
-    newer = [
-        (plan, identifier)
-        for plan, identifier in zip(plans, identifiers, strict=True)
-        if plan.action in NEWEST_WINS
-    ]
-    if not newer:
-        return
-    keys = list({plan.key for plan, _ in newer})
-    crowded = set(connection.execute(_CROWDED, {"keys": keys}).scalars())
-    for plan, identifier in newer:
-        if plan.key in crowded:
+    for plan, identifier in zip(plans, identifiers, strict=True):
+        if plan.action in NEWEST_WINS and plan.key in crowded:
             _take_place(connection, plan, identifier, now)
 
 
@@ -232,12 +160,8 @@ def _take_place(connection: Connection, plan: Plan, identifier: int, now: int) -
     # The newer one takes the place in the line of what it replaces: events that keep coming must
     # not put the first send off for ever. A failed try's later time is not inherited.
     times = [row.run_at for row in older if row.attempts == 0]
-    if times and min(times) < now + _delay(plan):
+    if times and min(times) < now + round(plan.delay * 1000):
         connection.execute(update(jobs).where(jobs.c.id == identifier).values(run_at=min(times)))
-
-
-def _delay(plan: Plan) -> int:
-    return round(plan.delay * 1000)
 
 
 def _seen_before(

@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, insert, select, update
 
-from app.ledger.accepting import Batch, accept
+from app.ledger.accepting import accept
+from app.ledger.arriving import Batch
 from app.storage import Storage
 from app.storage.tables import bulk_runs, in_state, jobs, now_ms, sent_items, webhook_events
 

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row, case, func, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import NoSuchRecord, VerbRefused
-from app.ledger.accepting import JOBS_CHANNEL, NEWEST_WINS, add_jobs
+from app.ledger.accepting import NEWEST_WINS, add_jobs
+from app.ledger.arriving import JOBS_CHANNEL
 from app.ledger.precedence import same_say
 from app.rules import Plan
 from app.storage import Storage

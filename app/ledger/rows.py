@@ -47,6 +47,8 @@ def insert_rows(
     With `unless_known`, the columns of a unique constraint, a row that is known by them adds
     nothing, and its id is None; so does the second of two such rows.
     """
+    if not rows:
+        return []
     found: list[int | None] = []
     write = _insert_sqlite if connection.dialect.name == "sqlite" else _insert_postgresql
     for start in range(0, len(rows), _MOST_ROWS):
@@ -98,10 +100,11 @@ def _insert_sqlite(
     first = 1 + int(
         connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table.name}").scalar_one()  # noqa: S608 - our own name
     )
+    documents = [name for name in names if isinstance(table.c[name].type, JSON)]
     values: list[Any] = []
     for number, row in enumerate(rows, start=first):
         values.append(number)
-        values += _bound(table, row)
+        values += {**row, **{name: json.dumps(row[name]) for name in documents}}.values()
     statement = _sqlite_statement(table.name, names, len(rows), ignoring=bool(unless_known))
     written = connection.exec_driver_sql(statement, tuple(values)).rowcount
     ids: list[int | None] = list(range(first, first + len(rows)))
@@ -131,13 +134,6 @@ def _is_binary(table: Table, name: str) -> bool:
     return isinstance(table.c[name].type, LargeBinary)
 
 
-def _bound(table: Table, row: Row) -> list[Any]:
-    return [
-        json.dumps(value) if isinstance(table.c[name].type, JSON) else value
-        for name, value in row.items()
-    ]
-
-
 @lru_cache(maxsize=256)
 def _sqlite_statement(table: str, names: tuple[str, ...], rows: int, *, ignoring: bool) -> str:
     columns = _listed(["id", *names])
@@ -151,11 +147,9 @@ def _postgresql_statement(
     table: Table, names: tuple[str, ...], unless_known: tuple[str, ...]
 ) -> str:
     """One JSON document for all rows, which is faster than arrays; bytes go beside it."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     binary = [name for name in names if _is_binary(table, name)]
     plain = [name for name in names if name not in binary]
-    types = [f'"{name}" {table.c[name].type.compile(dialect)}' for name in plain]
-    functions = [f"json_to_recordset(%s::json) AS ({', '.join(types)})"]
+    functions = [f"json_to_recordset(%s::json) AS ({kinds(table, plain)})"]
     functions += ["unnest(%b::bytea[])"] * len(binary)
     columns = _listed([*plain, *binary])
     end = " ON CONFLICT DO NOTHING" if unless_known else ""
@@ -164,6 +158,12 @@ def _postgresql_statement(
         f" FROM ROWS FROM ({', '.join(functions)}) WITH ORDINALITY AS given({columns}, row_number)"
         f" ORDER BY row_number{end} RETURNING {_listed(['id', *unless_known])}"
     )
+
+
+def kinds(table: Table, names: Sequence[str]) -> str:
+    """The columns with their types, as PostgreSQL wants them to be said of a JSON document."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return ", ".join(f'"{name}" {table.c[name].type.compile(dialect)}' for name in names)
 
 
 def _listed(names: Sequence[str]) -> str:

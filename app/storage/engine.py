@@ -110,7 +110,6 @@ class Storage:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=timeout,
-            pool_pre_ping=not self.is_sqlite,
             connect_args=self._connect_args(),
         )
         # Each step has its own bound; a verb waits for the group before its own as well.
@@ -120,9 +119,10 @@ class Storage:
             event.listen(self.engine, "begin", _begin)
         else:
             # The driver is 9 MB, and of no use to who has a file.
-            from app.storage.postgresql import connecting  # noqa: PLC0415
+            from app.storage.postgresql import ask_if_rested, connecting  # noqa: PLC0415
 
             event.listen(self.engine, "do_connect", connecting(timeout))
+            event.listen(self.engine, "checkout", ask_if_rested)
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:

@@ -8,7 +8,7 @@ import psycopg
 import structlog
 
 from app.errors import StorageUnavailable
-from app.ledger.accepting import JOBS_CHANNEL
+from app.ledger.arriving import JOBS_CHANNEL
 from app.storage import Storage
 
 _log = structlog.get_logger(__name__)

@@ -14,7 +14,8 @@ from sqlalchemy import select
 from app import bootstrap
 from app.errors import WebhookRejected
 from app.ledger import Accepted, accept
-from app.ledger.accepting import Batch, add_jobs
+from app.ledger.accepting import add_jobs
+from app.ledger.arriving import Batch
 from app.storage import Storage
 from app.storage.tables import now_ms, webhook_events
 

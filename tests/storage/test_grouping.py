@@ -14,7 +14,7 @@ import pytest
 from app.errors import StorageUnavailable, WebhookRejected
 from app.events import WebhookEvent
 from app.ledger import Accepted, accept, counts
-from app.ledger.accepting import Batch
+from app.ledger.arriving import Batch
 from app.rules import Plan
 from app.storage import GroupCommit, Storage
 from tests.ledger.making import event, forward_plan

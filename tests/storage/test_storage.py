@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -142,3 +143,23 @@ def test_write_lock_lets_one_writer_in_over_threads_and_processes(tmp_path: Path
     lock.close()
     assert counter.read_text() == "1000"
     assert [process.exitcode for process in processes] == [0, 0]
+
+
+def test_postgres_that_was_started_anew_is_met_without_an_error(postgres_url: str) -> None:
+    storage = Storage(postgres_url)
+    other = Storage(postgres_url)
+    try:
+        with storage.read() as connection, storage.read() as second:
+            ours = [
+                each.execute(text("SELECT pg_backend_pid()")).scalar_one()
+                for each in (connection, second)
+            ]
+        with other.read() as connection:
+            for pid in ours:
+                connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        time.sleep(1.1)  # what has just answered is not asked for a sign of life
+        for _ in ours:
+            storage.ping()
+    finally:
+        storage.close()
+        other.close()

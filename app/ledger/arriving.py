@@ -1,0 +1,210 @@
+"""Writes a group of events, and the jobs that each of those asks for that are new.
+
+On PostgreSQL that is one statement: each is a journey to the server and back, and a busy process
+waits after each for its turn to go on. On SQLite there is no journey. This module must not know
+what an event that is known already is answered, or which job makes another one pointless.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects import postgresql
+
+from app.events import WebhookEvent, milliseconds
+from app.ledger.rows import among, insert_rows, kinds
+from app.rules import Plan
+from app.storage.tables import in_state, jobs, now_ms, webhook_events
+
+JOBS_CHANNEL = "dc_relay_jobs"
+
+Batch = Sequence[tuple[WebhookEvent, Sequence[Plan]]]
+_Row = dict[str, Any]
+
+_OF_EVENTS = (
+    *("hub", "event_id", "name", "fingerprint", "item_id", "snapshot_id", "snapshot_created"),
+    *("schema", "label", "locale", "request_id", "origin", "trace"),
+)
+_OF_JOBS = ("hub", "rule", "action", "target", "lane", "key", "args", "state")
+
+# Built once: to build a statement costs more than to run it.
+_CLOCK = select(now_ms())
+_CROWDED = (
+    select(jobs.c.key)
+    # Both states, because that is what the index by key has: with one of them, PostgreSQL may
+    # choose the index by time, and read all that waits.
+    .where(among(jobs.c.key, "keys"), in_state(jobs, "waiting", "running"))
+    .group_by(jobs.c.key)
+    .having(func.count().filter(in_state(jobs, "waiting")) > 1)
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and when by the database's clock.
+
+    `events` has the id of each, in order, or None for one that is known; `jobs` the ids of the jobs
+    of those that are new; `crowded` the keys for which other jobs wait besides.
+    """
+
+    now: int
+    events: list[int | None]
+    jobs: list[int]
+    crowded: set[str]
+
+
+def write_arrivals(connection: Connection, batch: Batch) -> Written:
+    """Write what is new of the batch; on PostgreSQL, workers hear of the jobs at the commit."""
+    if connection.dialect.name == "sqlite":
+        return _write_sqlite(connection, batch)
+    return _write_postgresql(connection, batch)
+
+
+def crowded_keys(connection: Connection, plans: Sequence[Plan]) -> set[str]:
+    """Those keys of the plans for which more than one job waits."""
+    keys = list({plan.key for plan in plans})
+    return set(connection.execute(_CROWDED, {"keys": keys}).scalars()) if keys else set()
+
+
+def job_row(plan: Plan, *, hub: str, event_row: int, now: int) -> _Row:
+    """A new job as a row."""
+    row = _job_row(plan, hub)
+    delay = row.pop("delay")
+    # An event that does not say when the content changed counts as of now.
+    row["version"] = row["version"] or now
+    return {**row, "event": event_row, "run_at": now + delay, "created_at": now}
+
+
+def _write_sqlite(connection: Connection, batch: Batch) -> Written:
+    now = connection.execute(_CLOCK).scalar_one()
+    rows = [{**_event_row(event), "received_at": now, "body": event.body} for event, _ in batch]
+    # The unique index says which are new: a look before would miss what another process writes at
+    # the same moment.
+    events = insert_rows(connection, webhook_events, rows, unless_known=("hub", "event_id"))
+    wanted = [
+        (plan, job_row(plan, hub=event.hub, event_row=row_id, now=now))
+        for (event, plans), row_id in zip(batch, events, strict=True)
+        if row_id is not None
+        for plan in plans
+    ]
+    written = insert_rows(connection, jobs, [row for _, row in wanted])
+    crowded = crowded_keys(connection, [plan for plan, _ in wanted])
+    return Written(now, events, [each for each in written if each is not None], crowded)
+
+
+def _write_postgresql(connection: Connection, batch: Batch) -> Written:
+    # The second of two with one id in a group is as known as if the first were written already.
+    first: dict[tuple[str, str], int] = {}
+    for place, (event, _) in enumerate(batch):
+        first.setdefault((event.hub, event.id), place)
+    asked = [(batch[place][0], plan) for place in first.values() for plan in batch[place][1]]
+    wanted = [
+        {**_job_row(plan, event.hub), "event_id": event.id, "place": place}
+        for place, (event, plan) in enumerate(asked)
+    ]
+    found = connection.exec_driver_sql(
+        _statement(),
+        (
+            json.dumps([_event_row(event) for event, _ in batch]),
+            [event.body for event, _ in batch],
+            json.dumps(wanted),
+        ),
+    ).one()
+    new = {(hub, event_id): row_id for row_id, hub, event_id in found.events}
+    events = [
+        new.get((event.hub, event.id)) if first[event.hub, event.id] == place else None
+        for place, (event, _) in enumerate(batch)
+    ]
+    keys = Counter(key for _, key in found.jobs)
+    # A statement does not see what it writes.
+    crowded = {key for key, count in keys.items() if count > 1} | set(found.waited_for)
+    return Written(found.now, events, [row_id for row_id, _ in found.jobs], crowded)
+
+
+def _event_row(event: WebhookEvent) -> _Row:
+    created = event.snapshot_created
+    return {
+        "hub": event.hub,
+        "event_id": event.id,
+        "name": event.name,
+        # Of a webhook the bytes alone: its fingerprint takes longer, and is only needed when the id
+        # comes back. An event that we make has no payload in its body.
+        "fingerprint": event.digest if event.origin == "webhook" else event.fingerprint,
+        "item_id": event.item_id,
+        "snapshot_id": event.snapshot_id,
+        "snapshot_created": milliseconds(created) if created else None,
+        "schema": event.schema,
+        "label": event.label,
+        "locale": event.locale,
+        "request_id": event.request_id,
+        "origin": event.origin,
+        "trace": event.trace,
+    }
+
+
+def _job_row(plan: Plan, hub: str) -> _Row:
+    return {
+        "hub": hub,
+        "rule": plan.rule,
+        "action": plan.action,
+        "target": plan.target,
+        "lane": plan.lane,
+        "key": plan.key,
+        "version": plan.version,
+        "args": dict(plan.args),
+        "state": "waiting",
+        "delay": round(plan.delay * 1000),
+    }
+
+
+@cache
+def _statement() -> str:
+    """Events, then the jobs of those that are new, then what the caller wants to know of both.
+
+    The keys are looked up one by one and in the index that has them, whatever the planner believes
+    of a table that has just filled.
+    """
+    clock = now_ms().compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    events, made = kinds(webhook_events, _OF_EVENTS), kinds(jobs, (*_OF_JOBS, "version"))
+    return f"""
+WITH clock AS MATERIALIZED (SELECT {clock} AS now),
+new AS (
+  INSERT INTO webhook_events ({_listed(_OF_EVENTS)}, received_at, body)
+  SELECT {_listed(_OF_EVENTS, "given")}, clock.now, given.body
+  FROM clock, ROWS FROM (json_to_recordset(%s::json) AS ({events}), unnest(%b::bytea[]))
+    WITH ORDINALITY AS given({_listed(_OF_EVENTS)}, body, place)
+  ORDER BY given.place
+  ON CONFLICT DO NOTHING RETURNING id, hub, event_id
+),
+made AS (
+  INSERT INTO jobs (event, {_listed(_OF_JOBS)}, version, run_at, created_at)
+  SELECT new.id, {_listed(_OF_JOBS, "wanted")}, coalesce(nullif(wanted.version, 0), clock.now),
+    clock.now + wanted.delay, clock.now
+  FROM clock, json_to_recordset(%s::json)
+    AS wanted({made}, event_id text, place integer, delay bigint)
+  JOIN new ON new.hub = wanted.hub AND new.event_id = wanted.event_id
+  ORDER BY wanted.place
+  RETURNING id, key
+)
+SELECT clock.now,
+  (SELECT coalesce(json_agg(json_build_array(id, hub, event_id)), '[]') FROM new) AS events,
+  (SELECT coalesce(json_agg(json_build_array(id, key) ORDER BY id), '[]') FROM made) AS jobs,
+  ARRAY(SELECT made.key FROM made CROSS JOIN LATERAL (
+    SELECT FROM (
+      SELECT state FROM jobs WHERE jobs.key = made.key AND state IN ('waiting', 'running') OFFSET 0
+    ) AS active
+    WHERE state = 'waiting' LIMIT 1
+  ) AS waits) AS waited_for,
+  (SELECT pg_notify('{JOBS_CHANNEL}', '') WHERE EXISTS (SELECT FROM made))
+FROM clock
+"""  # noqa: S608 - our own names
+
+
+def _listed(names: Sequence[str], of: str = "") -> str:
+    return ", ".join(f'{of}."{name}"' if of else f'"{name}"' for name in names)
