@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, Select, func, literal_column, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.events import WebhookEvent, milliseconds
 from app.ledger.rows import among, insert_rows, kinds
 from app.rules import Plan
+from app.storage.driver import run
 from app.storage.tables import in_state, jobs, now_ms, webhook_events
 
 JOBS_CHANNEL = "dc_relay_jobs"
@@ -33,7 +34,6 @@ _OF_EVENTS = (
 )
 _OF_JOBS = ("hub", "rule", "action", "target", "lane", "key", "args", "state")
 
-# Built once: to build a statement costs more than to run it.
 _CLOCK = select(now_ms())
 _CROWDED = (
     select(jobs.c.key)
@@ -41,7 +41,7 @@ _CROWDED = (
     # choose the index by time, and read all that waits.
     .where(among(jobs.c.key, "keys"), in_state(jobs, "waiting", "running"))
     .group_by(jobs.c.key)
-    .having(func.count().filter(in_state(jobs, "waiting")) > 1)
+    .having(func.count().filter(in_state(jobs, "waiting")) > literal_column("1"))
 )
 
 
@@ -69,7 +69,9 @@ def write_arrivals(connection: Connection, batch: Batch) -> Written:
 def crowded_keys(connection: Connection, plans: Sequence[Plan]) -> set[str]:
     """Those keys of the plans for which more than one job waits."""
     keys = list({plan.key for plan in plans})
-    return set(connection.execute(_CROWDED, {"keys": keys}).scalars()) if keys else set()
+    if connection.dialect.name == "sqlite":
+        return {key for (key,) in run(connection, _in_sqlite(_CROWDED), [json.dumps(keys)])}
+    return set(connection.execute(_CROWDED, {"keys": keys}).scalars())
 
 
 def job_row(plan: Plan, *, hub: str, event_row: int, now: int) -> _Row:
@@ -82,7 +84,7 @@ def job_row(plan: Plan, *, hub: str, event_row: int, now: int) -> _Row:
 
 
 def _write_sqlite(connection: Connection, batch: Batch) -> Written:
-    now = connection.execute(_CLOCK).scalar_one()
+    ((now,),) = run(connection, _in_sqlite(_CLOCK))
     rows = [{**_event_row(event), "received_at": now, "body": event.body} for event, _ in batch]
     # The unique index says which are new: a look before would miss what another process writes at
     # the same moment.
@@ -108,23 +110,21 @@ def _write_postgresql(connection: Connection, batch: Batch) -> Written:
         {**_job_row(plan, event.hub), "event_id": event.id, "place": place}
         for place, (event, plan) in enumerate(asked)
     ]
-    found = connection.exec_driver_sql(
-        _statement(),
-        (
-            json.dumps([_event_row(event) for event, _ in batch]),
-            [event.body for event, _ in batch],
-            json.dumps(wanted),
-        ),
-    ).one()
-    new = {(hub, event_id): row_id for row_id, hub, event_id in found.events}
+    parameters = (
+        json.dumps([_event_row(event) for event, _ in batch]),
+        [event.body for event, _ in batch],
+        json.dumps(wanted),
+    )
+    ((now, arrived, made, waited_for, _),) = run(connection, _statement(), parameters)
+    new = {(hub, event_id): row_id for row_id, hub, event_id in arrived}
     events = [
         new.get((event.hub, event.id)) if first[event.hub, event.id] == place else None
         for place, (event, _) in enumerate(batch)
     ]
-    keys = Counter(key for _, key in found.jobs)
+    keys = Counter(key for _, key in made)
     # A statement does not see what it writes.
-    crowded = {key for key, count in keys.items() if count > 1} | set(found.waited_for)
-    return Written(found.now, events, [row_id for row_id, _ in found.jobs], crowded)
+    crowded = {key for key, count in keys.items() if count > 1} | set(waited_for)
+    return Written(now, events, [row_id for row_id, _ in made], crowded)
 
 
 def _event_row(event: WebhookEvent) -> _Row:
@@ -161,6 +161,11 @@ def _job_row(plan: Plan, hub: str) -> _Row:
         "state": "waiting",
         "delay": round(plan.delay * 1000),
     }
+
+
+@cache
+def _in_sqlite(statement: Select[Any]) -> str:
+    return str(statement.compile(dialect=sqlite.dialect()))
 
 
 @cache

@@ -22,12 +22,13 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     bindparam,
-    select,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NULLTYPE
+
+from app.storage.driver import run
 
 # SQLite takes 32,766 values in a statement, and our widest table has two dozen columns.
 _MOST_ROWS = 500
@@ -97,20 +98,20 @@ def _insert_sqlite(
 ) -> list[int | None]:
     names = tuple(rows[0])
     # Under the write lock nobody else gives out an id: this is what SQLite itself would do.
-    first = 1 + int(
-        connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table.name}").scalar_one()  # noqa: S608 - our own name
-    )
-    documents = [name for name in names if isinstance(table.c[name].type, JSON)]
+    ((last,),) = run(connection, f"SELECT coalesce(max(id), 0) FROM {table.name}")  # noqa: S608 - our own name
+    first = last + 1
+    documents = _documents(table, names)
     values: list[Any] = []
     for number, row in enumerate(rows, start=first):
         values.append(number)
         values += {**row, **{name: json.dumps(row[name]) for name in documents}}.values()
     statement = _sqlite_statement(table.name, names, len(rows), ignoring=bool(unless_known))
-    written = connection.exec_driver_sql(statement, tuple(values)).rowcount
+    written = run(connection, statement, values).rowcount
     ids: list[int | None] = list(range(first, first + len(rows)))
     if written == len(rows):
         return ids
-    kept = set(connection.execute(select(table.c.id).where(table.c.id >= first)).scalars())
+    new = run(connection, f"SELECT id FROM {table.name} WHERE id >= ?", [first])  # noqa: S608 - our own name
+    kept = {row[0] for row in new}
     return [number if number in kept else None for number in ids]
 
 
@@ -122,12 +123,17 @@ def _insert_postgresql(
     plain = [{name: row[name] for name in names if name not in binary} for row in rows]
     parameters = [json.dumps(plain), *([row[name] for row in rows] for name in binary)]
     statement = _postgresql_statement(table, names, tuple(unless_known))
-    written = connection.exec_driver_sql(statement, tuple(parameters))
+    written = run(connection, statement, parameters).fetchall()
     if not unless_known:
         # The rows are given their ids in the order in which they are selected.
-        return sorted(written.scalars())
+        return sorted(row[0] for row in written)
     new = {tuple(row[1:]): int(row[0]) for row in written}
     return [new.pop(tuple(row[name] for name in unless_known), None) for row in rows]
+
+
+@lru_cache(maxsize=64)
+def _documents(table: Table, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if isinstance(table.c[name].type, JSON)]
 
 
 def _is_binary(table: Table, name: str) -> bool:

@@ -24,6 +24,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import StorageUnavailable, WriteConflict
+from app.storage.driver import run
 from app.storage.sharing import Result, SharedWrites
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -194,7 +195,7 @@ def _begin(connection: Connection) -> None:
     # IMMEDIATE takes the write lock at once: a transaction that first reads and then writes could
     # otherwise fail in its middle, where waiting does not help.
     writes = connection.get_execution_options().get("dc_relay_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    run(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
