@@ -7,9 +7,11 @@ sent. No time is measured here; `benchmarks/growth.py` does that.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import Connection, event, insert, text
@@ -33,7 +35,7 @@ from app.ledger.searching import (
 from app.ledger.upcoming import due_next
 from app.ledger.watching import look
 from app.retry import Decision
-from app.storage import Storage
+from app.storage import Storage, driver
 from app.storage.tables import attempts, jobs, now_ms, webhook_events
 from tests.ledger.making import event as made_event
 from tests.ledger.making import forward_plan
@@ -124,7 +126,7 @@ def plans_of(storage: Storage) -> Iterator[list[tuple[str, str]]]:
     def explain(
         connection: Connection, _cursor: Any, statement: str, parameters: Any, _: Any, many: bool
     ) -> None:
-        if many or not statement.startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
+        if many or not statement.lstrip().startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
             return
         prefix = "EXPLAIN QUERY PLAN " if storage.is_sqlite else "EXPLAIN "
         raw = connection.connection.cursor()
@@ -132,8 +134,17 @@ def plans_of(storage: Storage) -> Iterator[list[tuple[str, str]]]:
         plans.append((statement, "\n".join(str(row[-1]) for row in raw.fetchall())))
         raw.close()
 
+    def run(connection: Connection, statement: str, parameters: Any = ()) -> Any:
+        explain(connection, None, statement, parameters, None, many=False)
+        return driver.run(connection, statement, parameters)
+
     event.listen(storage.engine, "before_cursor_execute", explain)
-    yield plans
+    with ExitStack() as patches:
+        # What goes to the driver itself is not told to SQLAlchemy's listeners.
+        for module in list(sys.modules.values()):
+            if module is not driver and getattr(module, "run", None) is driver.run:
+                patches.enter_context(patch.object(module, "run", run))
+        yield plans
     event.remove(storage.engine, "before_cursor_execute", explain)
 
 
@@ -247,6 +258,18 @@ def test_claim_does_not_walk_past_the_jobs_that_wait_for_later(much: Storage) ->
         assert "INDEX jobs_due (lane=? AND run_at<?)" in plan
     else:
         assert re.search(r"using jobs_due on .*\n *Index Cond: .*run_at <=", plan)
+
+
+def test_keys_of_new_jobs_are_looked_up_by_key_in_a_table_that_has_just_filled(
+    storage: Storage,
+) -> None:
+    """PostgreSQL knows nothing of such a table, and another index holds all that waits as well."""
+    accept(storage, [(made_event(), [forward_plan(f"key {number}")]) for number in range(200)])
+    with plans_of(storage) as plans:
+        accept(storage, [(made_event(), [forward_plan("new")])])
+    together = "\n".join(plan for _, plan in plans)
+    assert "jobs_active" in together
+    assert "jobs_due" not in together
 
 
 def test_an_index_that_is_gone_is_missed(much: Storage) -> None:
