@@ -110,7 +110,6 @@ class Storage:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=timeout,
-            pool_pre_ping=not self.is_sqlite,
             connect_args=self._connect_args(),
         )
         # Each step has its own bound; a verb waits for the group before its own as well.
@@ -118,11 +117,14 @@ class Storage:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
+            self._reading = self.engine
         else:
             # The driver is 9 MB, and of no use to who has a file.
-            from app.storage.postgresql import connecting  # noqa: PLC0415
+            from app.storage.postgresql import connecting, look_after_pauses  # noqa: PLC0415
 
             event.listen(self.engine, "do_connect", connecting(timeout))
+            look_after_pauses(self.engine)
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:
@@ -143,8 +145,13 @@ class Storage:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads."""
-        with _translated(), self.engine.connect() as connection:
+        """Open a connection that only reads; on SQLite all that it reads is of one moment.
+
+        On PostgreSQL each statement sees what was committed before it, in a transaction or not. So
+        there is none, which would take the server two more answers; and the driver forgets at its
+        ROLLBACK what was prepared.
+        """
+        with _translated(), self._reading.connect() as connection:
             yield connection
 
     @contextmanager

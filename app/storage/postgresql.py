@@ -1,15 +1,24 @@
-"""How PostgreSQL is dialled: no connection waits for ever for a server that says nothing."""
+"""How PostgreSQL is dialled: no connection waits for ever for a server that says nothing.
+
+And none that lay idle is used before it has answered: it may have been cut meanwhile.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import InvalidatePoolError
 
 # The server ends a statement itself at the timeout; this much later it will not answer any more.
 _SILENCE = 0.25
+# Who used a connection so long ago at the most need not ask whether it is there still: should it
+# have been cut since, that is as if it were cut within the next statement.
+_FRESH = 1.0
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -43,6 +52,29 @@ def connecting(timeout: float) -> Callable[[Any, Any, Any, Any], BoundedConnecti
         return connection
 
     return connect
+
+
+def look_after_pauses(engine: Engine) -> None:
+    """Ask a connection that lay idle for an answer before it is used; all are opened anew if not.
+
+    SQLAlchemy's own `pool_pre_ping` asks each time, which in a busy process is as many questions
+    as there are transactions.
+    """
+
+    def back(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def out(connection: Any, record: Any, _proxy: Any) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < _FRESH:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.OperationalError as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", back)
+    event.listen(engine, "checkout", out)
 
 
 def wait_for_ever(connection: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,6 +100,36 @@ def test_postgres_that_is_away_is_unavailable() -> None:
     with pytest.raises(StorageUnavailable):
         one.ping()
     one.close()
+
+
+def test_connection_that_was_cut_while_it_lay_idle_is_opened_anew(storage: Storage) -> None:
+    if storage.is_sqlite:
+        pytest.skip("a file is not cut")
+    mine = text("SELECT pg_backend_pid()")
+    with storage.read() as connection:
+        cut = connection.execute(mine).scalar_one()
+    other = Storage(storage.url.render_as_string(hide_password=False))
+    with other.read() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": cut})
+    other.close()
+    time.sleep(1.1)
+    with storage.write() as connection:
+        assert connection.execute(mine).scalar_one() != cut
+
+
+def test_what_is_prepared_outlives_reads_and_writes(storage: Storage) -> None:
+    if storage.is_sqlite:
+        pytest.skip("its statements are prepared by the driver")
+    # Those that nobody has begun to forget: psycopg prepares what comes for the sixth time.
+    prepared = text("SELECT statement FROM pg_prepared_statements")
+    for _ in range(8):
+        with storage.read() as connection:
+            connection.execute(select(beats)).all()
+        with storage.write() as connection:
+            connection.execute(select(beats.c.owner)).all()
+    with storage.read() as connection:
+        statements = "".join(connection.execute(prepared).scalars())
+    assert statements.count("FROM beats") == 2
 
 
 def test_directory_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
