@@ -6,13 +6,14 @@ is counted before the next one looks. Jobs that may not start stay where they ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.ledger.rows import among
 from app.storage import Storage
 from app.storage.tables import destination_states as states
 from app.storage.tables import in_state, jobs, now_ms
@@ -42,7 +43,9 @@ class Pace:
 # Built once: to build a statement costs more than to run it.
 _ALL = select(states)
 _LOCK = select(states).where(states.c.name == bindparam("its_name")).with_for_update()
-_FARES = select(states.c.failures, states.c.breaker).where(states.c.name == bindparam("its_name"))
+_FARES = select(states.c.name, states.c.failures, states.c.breaker).where(
+    among(states.c.name, "names")
+)
 _RUNNING = select(func.count()).where(
     in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane")
 )
@@ -117,9 +120,29 @@ def _held_until(pace: Pace, row: Row[Any]) -> int:
 
 
 def record_health(storage: Storage, destination: str, health: Health) -> Change | None:
-    """Do what `note_health` does, in a transaction of its own."""
+    """Do what `note_healths` does, in a transaction of its own."""
     with storage.write() as connection:
-        return note_health(connection, destination, health)
+        [change] = note_healths(connection, [(destination, health)])
+        return change
+
+
+def note_healths(
+    connection: Connection, sends: Sequence[tuple[str, Health | None]]
+) -> list[Change | None]:
+    """Note how sends went, in order; returns what each changed, once over all processes.
+
+    None says nothing of its destination. Most sends go well and change nothing: these lock no row.
+    """
+    good = {name for name, health in sends if health == "good"}
+    needing = _needing_word(connection, good) if good else set[str]()
+    changes: list[Change | None] = []
+    for name, health in sends:
+        if health is None or (health == "good" and name not in needing):
+            changes.append(None)
+            continue
+        changes.append(note_health(connection, name, health))
+        needing.add(name)
+    return changes
 
 
 def note_health(connection: Connection, destination: str, health: Health) -> Change | None:
@@ -127,8 +150,6 @@ def note_health(connection: Connection, destination: str, health: Health) -> Cha
 
     `gone` (410) pauses the destination: it asked for nothing more (Standard Webhooks).
     """
-    if health == "good" and not _needs_word(connection, destination):
-        return None
     row = _locked(connection, destination)
     now = connection.execute(select(now_ms())).scalar_one()
     values, change = _after(row, health, now)
@@ -136,10 +157,10 @@ def note_health(connection: Connection, destination: str, health: Health) -> Cha
     return change
 
 
-def _needs_word(connection: Connection, destination: str) -> bool:
-    """Most sends go well and change nothing: these lock no row."""
-    row = connection.execute(_FARES, {"its_name": destination}).one_or_none()
-    return row is not None and (row.failures > 0 or row.breaker != "closed")
+def _needing_word(connection: Connection, destinations: Collection[str]) -> set[str]:
+    """Those to which a good answer changes something."""
+    rows = connection.execute(_FARES, {"names": sorted(destinations)})
+    return {row.name for row in rows if row.failures > 0 or row.breaker != "closed"}
 
 
 def _after(row: Row[Any], health: Health, now: int) -> tuple[dict[str, Any], Change | None]:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import StorageUnavailable, WriteConflict
-from app.storage.sharing import Result, SharedWrites
+from app.storage.sharing import Entry, Result, SharedWrites, VerbForMany
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _DEADLOCK = "40P01"
@@ -173,6 +173,14 @@ class Storage:
         written anything; it may be run a second time when another one of its group fails.
         """
         return self._shared.run(verb)
+
+    def gather(self, verb: VerbForMany[Entry, Result], entry: Entry) -> Result:
+        """Have `verb` write `entry` as `together` does, with all that other threads gave it.
+
+        `verb` returns an answer for each entry, in order; one that is an `AppError` is raised to
+        its caller.
+        """
+        return self._shared.gather(verb, entry)
 
     def ping(self) -> None:
         """Ask the database for an answer; raises `StorageUnavailable`."""
