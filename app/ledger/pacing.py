@@ -24,8 +24,9 @@ _FIRST_PAUSE_MS = 10_000
 _LONGEST_PAUSE_MS = 300_000
 # A probe whose worker was killed is followed by another one after this time.
 _PROBE_MS = 30_000
-# After it closed, a destination is given one more job at once every so often, until all are back.
-_SLOW_START_STEP_MS = 2_000
+# After it closed, a destination is given one job at once, and one more for each good answer: twice
+# as many in the time that it takes to answer. After so many answers it has all again.
+_SLOW_START_ENDS = 64
 
 Health = Literal["good", "bad", "gone"]
 Change = Literal["opened", "closed", "paused"]
@@ -43,7 +44,7 @@ class Pace:
 # Built once: to build a statement costs more than to run it.
 _ALL = select(states)
 _LOCK = select(states).where(states.c.name == bindparam("its_name")).with_for_update()
-_FARES = select(states.c.name, states.c.failures, states.c.breaker).where(
+_FARES = select(states.c.name, states.c.failures, states.c.breaker, states.c.places).where(
     among(states.c.name, "names")
 )
 _RUNNING = select(func.count()).where(
@@ -61,7 +62,7 @@ def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int
         return 0
     if row.breaker != "closed":
         return _probe(connection, pace.destination, row, now)
-    limit = _limit(pace, row, now)
+    limit = _limit(pace, row)
     if limit is not None:
         running = connection.execute(_RUNNING, {"its_lane": lane}).scalar_one()
         count = min(count, max(0, limit - running))
@@ -160,7 +161,11 @@ def note_health(connection: Connection, destination: str, health: Health) -> Cha
 def _needing_word(connection: Connection, destinations: Collection[str]) -> set[str]:
     """Those to which a good answer changes something."""
     rows = connection.execute(_FARES, {"names": sorted(destinations)})
-    return {row.name for row in rows if row.failures > 0 or row.breaker != "closed"}
+    return {
+        row.name
+        for row in rows
+        if row.failures > 0 or row.breaker != "closed" or row.places is not None
+    }
 
 
 def _after(row: Row[Any], health: Health, now: int) -> tuple[dict[str, Any], Change | None]:
@@ -171,15 +176,22 @@ def _after(row: Row[Any], health: Health, now: int) -> tuple[dict[str, Any], Cha
     if health == "bad":
         return _after_failure(row, now)
     if row.breaker == "closed":
-        return {"failures": 0}, None
-    return {"failures": 0, "breaker": "closed", "closed_at": now, "probe_at": None}, "closed"
+        return {"failures": 0, "places": _one_more(row.places)}, None
+    closed = {"failures": 0, "breaker": "closed", "closed_at": now, "probe_at": None, "places": 1}
+    return closed, "closed"
+
+
+def _one_more(places: int | None) -> int | None:
+    return None if places is None or places >= _SLOW_START_ENDS else places + 1
 
 
 def _after_failure(row: Row[Any], now: int) -> tuple[dict[str, Any], Change | None]:
     failures = row.failures + 1
     # While it is open, attempts that were under way still come back bad: they prolong nothing.
     if row.breaker == "open" or (row.breaker == "closed" and failures < OPEN_AFTER):
-        return {"failures": failures}, None
+        # And a destination that is weak still begins with one job again.
+        weak = {} if row.places is None else {"places": 1}
+        return {"failures": failures, **weak}, None
     recently = row.closed_at is not None and now - row.closed_at < _LONGEST_PAUSE_MS
     openings = row.openings + 1 if row.breaker == "half-open" or recently else 1
     pause = min(_FIRST_PAUSE_MS * 2 ** min(openings - 1, 10), _LONGEST_PAUSE_MS)
@@ -216,11 +228,11 @@ def _probe(connection: Connection, name: str, row: Row[Any], now: int) -> int:
     return 1
 
 
-def _limit(pace: Pace, row: Row[Any], now: int) -> int | None:
-    if row.closed_at is None or row.openings == 0:
+def _limit(pace: Pace, row: Row[Any]) -> int | None:
+    """How many jobs it may have at once now."""
+    if row.places is None:
         return pace.concurrency
-    started = 1 + (now - int(row.closed_at)) // _SLOW_START_STEP_MS
-    return started if pace.concurrency is None else min(pace.concurrency, started)
+    return int(row.places) if pace.concurrency is None else min(pace.concurrency, row.places)
 
 
 def _tokens(rate: float, row: Row[Any], now: int) -> int:
