@@ -74,16 +74,8 @@ def _move(dialect: str) -> str:
     """The statement that gives jobs their next state, where they are this worker's still."""
     rows = given(
         dialect,
-        id="bigint",
-        owner="text",
-        number="integer",
-        state="text",
-        reason="text",
-        message="text",
-        failures="integer",
-        progress="json",
-        delay="bigint",
-        newer="bigint",
+        "id bigint, owner text, number integer, state text, reason text, message text, "
+        "failures integer, progress json, delay bigint, newer bigint",
     )
     now = clock(dialect)
     return f"""
@@ -105,13 +97,8 @@ def _record(dialect: str) -> str:
     """The statement that writes attempts down."""
     rows = given(
         dialect,
-        job="bigint",
-        number="integer",
-        owner="text",
-        outcome="text",
-        reason="text",
-        message="text",
-        detail="json",
+        "job bigint, number integer, owner text, outcome text, reason text, message text, "
+        "detail json",
     )
     return f"""
 INSERT INTO attempts

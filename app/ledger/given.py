@@ -32,13 +32,14 @@ def execute_given(
     return connection.exec_driver_sql(statement(connection.dialect.name), (document, *more))
 
 
-def given(dialect: str, **columns: str) -> str:
-    """The rows as a table called `given`; `columns` by name, with their types in PostgreSQL."""
+def given(dialect: str, columns: str) -> str:
+    """The rows as a table called `given`; `columns` are names with their types in PostgreSQL."""
     if dialect == "sqlite":
-        read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+        names = [column.split()[0] for column in columns.split(",")]
+        read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
         return f"(SELECT {read} FROM json_each(?)) AS given"  # noqa: S608 - our own names
-    typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-    return f"json_to_recordset(%s::json) AS given({typed})"
+
+    return f"json_to_recordset(%s::json) AS given({columns})"
 
 
 @lru_cache(maxsize=2)

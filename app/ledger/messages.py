@@ -102,7 +102,7 @@ def _renew(dialect: str) -> str:
     item = "json_extract(jobs.args, '$.item_id')" if sqlite else "jobs.args->>'item_id'"
     return f"""
 UPDATE jobs SET lease_until = {clock(dialect)} + {LEASE_MS}
-FROM {given(dialect, id="bigint", owner="text", number="integer")}
+FROM {given(dialect, "id bigint, owner text, number integer")}
 WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
     AND jobs.state = 'running'
 RETURNING jobs.id, jobs.attempts, EXISTS (

@@ -48,12 +48,7 @@ def _note(dialect: str) -> str:
     """The statement that writes what was sent, unless something newer was."""
     rows = given(
         dialect,
-        destination="text",
-        hub="text",
-        item_id="text",
-        version="bigint",
-        kind="text",
-        schema="text",
+        "destination text, hub text, item_id text, version bigint, kind text, schema text",
     )
     return f"""
 INSERT INTO sent_items (destination, hub, item_id, version, kind, schema, sent_at)
