@@ -43,7 +43,11 @@ class Pace:
 
 # Built once: to build a statement costs more than to run it.
 _ALL = select(states)
-_LOCK = select(states).where(states.c.name == bindparam("its_name")).with_for_update()
+_LOCK = (
+    select(states, now_ms().label("now"))
+    .where(states.c.name == bindparam("its_name"))
+    .with_for_update()
+)
 _FARES = select(states.c.name, states.c.failures, states.c.breaker, states.c.places).where(
     among(states.c.name, "names")
 )
@@ -52,7 +56,7 @@ _RUNNING = select(func.count()).where(
 )
 
 
-def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int) -> int:
+def admit(connection: Connection, pace: Pace, *, lane: str, count: int) -> int:
     """Say how many of `count` jobs may start now; locks the destination until the commit.
 
     Turns an open breaker whose pause is over into half-open and admits its one probe.
@@ -61,33 +65,37 @@ def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int
     if row.paused_at is not None:
         return 0
     if row.breaker != "closed":
-        return _probe(connection, pace.destination, row, now)
+        return _probe(connection, pace.destination, row)
     limit = _limit(pace, row)
     if limit is not None:
         running = connection.execute(_RUNNING, {"its_lane": lane}).scalar_one()
         count = min(count, max(0, limit - running))
     if pace.rate is not None:
-        count = min(count, _tokens(pace.rate, row, now) // 1000)
+        count = min(count, _tokens(pace.rate, row) // 1000)
     return count
 
 
-def spend(connection: Connection, pace: Pace, *, count: int, now: int) -> None:
+def spend(connection: Connection, pace: Pace, *, count: int) -> None:
     """Take what was started out of the bucket of the destination's rate."""
     if pace.rate is None or count == 0:
         return
     row = _locked(connection, pace.destination)
-    left = _tokens(pace.rate, row, now) - 1000 * count
-    connection.execute(
-        update(states).where(states.c.name == pace.destination).values(tokens=left, tokens_at=now)
-    )
+    left = _tokens(pace.rate, row) - 1000 * count
+    given = {"tokens": left, "tokens_at": row.now}
+    connection.execute(update(states).where(states.c.name == pace.destination).values(given))
 
 
 def held_until(storage: Storage, paces: Mapping[str, Pace]) -> dict[str, int]:
     """Find for each lane that may not start a job yet when it may (ms); paused ones are far off."""
+    with storage.read() as connection:
+        return read_held(connection, paces)
+
+
+def read_held(connection: Connection, paces: Mapping[str, Pace]) -> dict[str, int]:
+    """Do what `held_until` does, on a connection that is open already."""
     if not paces:
         return {}
-    with storage.read() as connection:
-        rows = {row.name: row for row in connection.execute(_ALL)}
+    rows = {row.name: row for row in connection.execute(_ALL)}
     return {
         lane: _held_until(pace, rows[pace.destination])
         for lane, pace in paces.items()
@@ -152,8 +160,7 @@ def note_health(connection: Connection, destination: str, health: Health) -> Cha
     `gone` (410) pauses the destination: it asked for nothing more (Standard Webhooks).
     """
     row = _locked(connection, destination)
-    now = connection.execute(select(now_ms())).scalar_one()
-    values, change = _after(row, health, now)
+    values, change = _after(row, health)
     connection.execute(update(states).where(states.c.name == destination).values(values))
     return change
 
@@ -168,45 +175,46 @@ def _needing_word(connection: Connection, destinations: Collection[str]) -> set[
     }
 
 
-def _after(row: Row[Any], health: Health, now: int) -> tuple[dict[str, Any], Change | None]:
+def _after(row: Row[Any], health: Health) -> tuple[dict[str, Any], Change | None]:
     """Work out the new state of a destination. Pure."""
     if health == "gone":
-        paused = {"paused_at": now, "paused_reason": "gone"}
+        paused = {"paused_at": row.now, "paused_reason": "gone"}
         return paused, None if row.paused_at is not None else "paused"
     if health == "bad":
-        return _after_failure(row, now)
+        return _after_failure(row)
     if row.breaker == "closed":
         return {"failures": 0, "places": _one_more(row.places)}, None
-    closed = {"failures": 0, "breaker": "closed", "closed_at": now, "probe_at": None, "places": 1}
-    return closed, "closed"
+    closed = {"failures": 0, "breaker": "closed", "closed_at": row.now, "probe_at": None}
+    return closed | {"places": 1}, "closed"
 
 
 def _one_more(places: int | None) -> int | None:
     return None if places is None or places >= _SLOW_START_ENDS else places + 1
 
 
-def _after_failure(row: Row[Any], now: int) -> tuple[dict[str, Any], Change | None]:
+def _after_failure(row: Row[Any]) -> tuple[dict[str, Any], Change | None]:
     failures = row.failures + 1
     # While it is open, attempts that were under way still come back bad: they prolong nothing.
     if row.breaker == "open" or (row.breaker == "closed" and failures < OPEN_AFTER):
         # And a destination that is weak still begins with one job again.
         weak = {} if row.places is None else {"places": 1}
         return {"failures": failures, **weak}, None
-    recently = row.closed_at is not None and now - row.closed_at < _LONGEST_PAUSE_MS
+    recently = row.closed_at is not None and row.now - row.closed_at < _LONGEST_PAUSE_MS
     openings = row.openings + 1 if row.breaker == "half-open" or recently else 1
     pause = min(_FIRST_PAUSE_MS * 2 ** min(openings - 1, 10), _LONGEST_PAUSE_MS)
     opened = {
         "failures": failures,
         "breaker": "open",
         "openings": openings,
-        "probe_at": now + pause,
+        "probe_at": row.now + pause,
     }
     if row.breaker == "half-open":
         return opened, None
-    return opened | {"opened_at": now}, "opened"
+    return opened | {"opened_at": row.now}, "opened"
 
 
 def _locked(connection: Connection, name: str) -> Row[Any]:
+    """The destination's row, nobody else's until the commit; `now` is the clock."""
     row = connection.execute(_LOCK, {"its_name": name}).one_or_none()
     if row is None:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -217,13 +225,13 @@ def _locked(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def _probe(connection: Connection, name: str, row: Row[Any], now: int) -> int:
-    if row.probe_at is not None and row.probe_at > now:
+def _probe(connection: Connection, name: str, row: Row[Any]) -> int:
+    if row.probe_at is not None and row.probe_at > row.now:
         return 0
     connection.execute(
         update(states)
         .where(states.c.name == name)
-        .values(breaker="half-open", probe_at=now + _PROBE_MS)
+        .values(breaker="half-open", probe_at=row.now + _PROBE_MS)
     )
     return 1
 
@@ -235,9 +243,9 @@ def _limit(pace: Pace, row: Row[Any]) -> int | None:
     return int(row.places) if pace.concurrency is None else min(pace.concurrency, row.places)
 
 
-def _tokens(rate: float, row: Row[Any], now: int) -> int:
+def _tokens(rate: float, row: Row[Any]) -> int:
     """The bucket in thousandths: it holds one second's worth, at least one send."""
     full = max(1000, round(rate * 1000))
     if row.tokens is None or row.tokens_at is None:
         return full
-    return min(full, int(row.tokens + (now - row.tokens_at) * rate))
+    return min(full, int(row.tokens + (row.now - row.tokens_at) * rate))
