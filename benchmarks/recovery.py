@@ -8,7 +8,7 @@ rate before, and whether events for another destination notice.
 The breaker of the destination opens in the outage. Its pauses (10 s, then twice as long each time
 up to 5 minutes) are no part of the drain: an outage of an hour ends up to five minutes late. So it
 is brought back within the first pause, and the drain counts from the first message that it takes.
-What follows is the slow start: one more send at once every 2 s.
+What follows is the slow start: one more send at once for each good answer.
 
     .venv/bin/python -m benchmarks.recovery
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.config import Destination
-from app.ledger import Job, hold, keep_message, kept_message, newer_was_sent
+from app.ledger import Job, hold, keep_message, keep_unless_newer, kept_message, newer_was_sent
 from app.ledger.upcoming import due_next
 from app.retry import Failed, Outcome
 from app.storage import Storage
@@ -45,6 +45,10 @@ class Attempt:
     def keep_message(self, *, body: bytes, content_type: str) -> None:
         """Keep what is about to be sent, for every retry; holds the job as well."""
         keep_message(self.storage, self.job, body=body, content_type=content_type)
+
+    def keep_unless_newer(self, *, body: bytes, content_type: str) -> bool:
+        """Keep it unless `newer_was_sent`, in one step with that question; tells if it was kept."""
+        return keep_unless_newer(self.storage, self.job, body=body, content_type=content_type)
 
 
 class Action(Protocol):

@@ -142,12 +142,13 @@ class Forward:
             if not isinstance(found, _Found):
                 return found
             message, detail = self._message(job, found), dict(found.detail)
-        if attempt.newer_was_sent():
+        if kept is None:
+            if not attempt.keep_unless_newer(body=message.body, content_type=message.content_type):
+                return Superseded("newer-sent")
+        elif attempt.newer_was_sent():
             return Superseded("newer-sent")
-        if kept is not None:
-            attempt.hold()
         else:
-            attempt.keep_message(body=message.body, content_type=message.content_type)
+            attempt.hold()
         return self._send(destination, message, detail)
 
     def _look(self, attempt: Attempt) -> _Found | Outcome:

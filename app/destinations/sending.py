@@ -180,16 +180,21 @@ class DestinationClient:
         self, destination: Destination, request: Request, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
         session = self._open if destination.allow_private else self._guarded
-        with session.request(
-            request.method,
-            request.url,
+        # Prepared and sent without the session's own part in it, which costs a third of a call:
+        # there are no cookies, redirects, hooks or settings of the environment to mind.
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method=request.method,
+            url=request.url,
             # The same bytes make the same compressed ones: there is no time in them.
             data=gzip.compress(request.body, mtime=0) if _compressed(headers) else request.body,
             headers=headers,
+        )
+        with session.get_adapter(str(prepared.url)).send(
+            prepared,
             # requests passes urllib3's own kind of timeout on; its types do not say so.
             # No shorter one for connecting: urllib3 would apply that to sending the body as well.
             timeout=Timeout(total=destination.timeout),  # type: ignore[arg-type]
-            allow_redirects=False,
             stream=True,
             verify=destination.ca_file or True,
             cert=client_certificate(destination),
@@ -227,6 +232,7 @@ def _headers(
             "Accept": "*/*",
             # What is read is bounded; a small compressed answer could be a huge one.
             "Accept-Encoding": "identity",
+            "Connection": "keep-alive",
         }
     )
     if request.content_type:

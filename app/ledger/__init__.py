@@ -6,12 +6,13 @@ finish, release, take over. This room must not know what a job does.
 
 from app.ledger.accepting import Accepted, accept
 from app.ledger.claiming import Job, claim, due_times, waiting_lanes
-from app.ledger.messages import keep_message, kept_message
+from app.ledger.finishing import Finished, finish
+from app.ledger.messages import keep_message, keep_unless_newer, kept_message
 from app.ledger.pacing import Change, Pace, held_until, record_health
 from app.ledger.pruning import prune
 from app.ledger.reading import Counts, Readiness, counts, readiness
 from app.ledger.sent import newer_was_sent
-from app.ledger.working import Finished, beat, finish, hold, release, retire, take_over
+from app.ledger.working import beat, hold, release, retire, take_over
 
 __all__ = [
     "Accepted",
@@ -30,6 +31,7 @@ __all__ = [
     "held_until",
     "hold",
     "keep_message",
+    "keep_unless_newer",
     "kept_message",
     "newer_was_sent",
     "prune",

@@ -15,13 +15,14 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, literal_column, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from app.events import WebhookEvent, milliseconds
+from app.ledger.given import clock
 from app.ledger.rows import among, insert_rows, kinds
 from app.rules import Plan
 from app.storage.driver import run
-from app.storage.tables import in_state, jobs, now_ms, webhook_events
+from app.storage.tables import in_state, jobs, webhook_events
 
 JOBS_CHANNEL = "dc_relay_jobs"
 
@@ -34,7 +35,7 @@ _OF_EVENTS = (
 )
 _OF_JOBS = ("hub", "rule", "action", "target", "lane", "key", "args", "state")
 
-_CLOCK = select(now_ms())
+_CLOCK = f"SELECT {clock('sqlite')}"
 _CROWDED = (
     select(jobs.c.key)
     # Both states, because that is what the index by key has: with one of them, PostgreSQL may
@@ -84,7 +85,7 @@ def job_row(plan: Plan, *, hub: str, event_row: int, now: int) -> _Row:
 
 
 def _write_sqlite(connection: Connection, batch: Batch) -> Written:
-    ((now,),) = run(connection, _in_sqlite(_CLOCK))
+    ((now,),) = run(connection, _CLOCK)
     rows = [{**_event_row(event), "received_at": now, "body": event.body} for event, _ in batch]
     # The unique index says which are new: a look before would miss what another process writes at
     # the same moment.
@@ -175,10 +176,9 @@ def _statement() -> str:
     The keys are looked up one by one and in the index that has them, whatever the planner believes
     of a table that has just filled.
     """
-    clock = now_ms().compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     events, made = kinds(webhook_events, _OF_EVENTS), kinds(jobs, (*_OF_JOBS, "version"))
     return f"""
-WITH clock AS MATERIALIZED (SELECT {clock} AS now),
+WITH clock AS MATERIALIZED (SELECT {clock("postgresql")} AS now),
 new AS (
   INSERT INTO webhook_events ({_listed(_OF_EVENTS)}, received_at, body)
   SELECT {_listed(_OF_EVENTS, "given")}, clock.now, given.body

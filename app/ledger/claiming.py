@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from app.events import instant
-from app.ledger.pacing import Pace, admit, spend
+from app.ledger.pacing import Pace, admit, read_held, spend
 from app.ledger.queues import first_due
 from app.ledger.rows import among
 from app.storage import Storage
@@ -96,14 +96,20 @@ def _first_due(lanes: tuple[str, ...]) -> Select[Any]:
     return select(now_ms(), *firsts)
 
 
-def due_times(storage: Storage, lanes: Sequence[str]) -> tuple[int, dict[str, int]]:
-    """Return the clock, and for each lane that has waiting jobs when its first one is due (ms)."""
+def due_times(
+    storage: Storage, lanes: Sequence[str], paces: Mapping[str, Pace] | None = None
+) -> tuple[int, dict[str, int]]:
+    """Return the clock, and for each lane that has waiting jobs when its first one may start (ms).
+
+    That is when it is due, or later where the lane's pace, if it has one, holds it back.
+    """
     if not lanes:
         return 0, {}
     with storage.read() as connection:
-        row = connection.execute(_first_due(tuple(lanes))).one()
-    now, *times = row
-    return now, {lane: due for lane, due in zip(lanes, times, strict=True) if due is not None}
+        now, *times = connection.execute(_first_due(tuple(lanes))).one()
+        due = {lane: at for lane, at in zip(lanes, times, strict=True) if at is not None}
+        held = read_held(connection, {n: pace for n, pace in (paces or {}).items() if n in due})
+    return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
 
 
 def waiting_lanes(storage: Storage) -> set[str]:
@@ -164,12 +170,11 @@ def _claim_paced(
 ) -> list[int]:
     if pace is None:
         return _claim_lane(connection, owner, lane, count, suspect=suspect)
-    now = connection.execute(_CLOCK).scalar_one()
-    count = admit(connection, pace, lane=lane, count=count, now=now)
+    count = admit(connection, pace, lane=lane, count=count)
     if count == 0:
         return []
     taken = _claim_lane(connection, owner, lane, count, suspect=suspect)
-    spend(connection, pace, count=len(taken), now=now)
+    spend(connection, pace, count=len(taken))
     return taken
 
 
@@ -220,7 +225,6 @@ def _taking(which: ColumnElement[bool]) -> Executable:
 
 
 # Built once: to build a statement costs more than to run it.
-_CLOCK = select(now_ms())
 _TAKE = _taking(jobs.c.losses < SUSPECT_AFTER)
 _TAKE_SUSPECT = _taking(jobs.c.losses >= SUSPECT_AFTER)
 # Where each field of a job comes from, if not from the job's column of its name.

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, select
 
-from app.ledger.claiming import Job
-from app.ledger.working import renew
+from app.errors import AppError
+from app.ledger.claiming import LEASE_MS, Job
+from app.ledger.given import clock, execute_given, given
+from app.ledger.working import lost
 from app.storage import Storage
-from app.storage.tables import messages, now_ms
-
-
-def _keeping(insert: Callable[[Table], Any]) -> Any:
-    values: dict[str, Any] = {
-        name: bindparam(f"its_{name}") for name in ("job", "body", "content_type")
-    }
-    return (
-        insert(messages)
-        .values(**values, created_at=now_ms())
-        .on_conflict_do_nothing(index_elements=["job"])
-    )
-
+from app.storage.tables import messages
 
 # Built once: to build a statement costs more than to run it.
-_KEEP = {"sqlite": _keeping(sqlite.insert), "postgresql": _keeping(postgresql.insert)}
 _KEPT = select(messages.c.body, messages.c.content_type).where(
     messages.c.job == bindparam("its_job")
 )
+
+
+class _Wanted(NamedTuple):
+    """A message that is about to be sent, and whether something newer prevents it."""
+
+    job: Job
+    body: bytes
+    content_type: str
+    unless_newer: bool
 
 
 def keep_message(storage: Storage, job: Job, *, body: bytes, content_type: str) -> None:
@@ -37,13 +36,12 @@ def keep_message(storage: Storage, job: Job, *, body: bytes, content_type: str) 
 
     The first message stays: a second call changes nothing. Raises `JobLost` like `hold`.
     """
-    values = {"its_job": job.id, "its_body": body, "its_content_type": content_type}
+    storage.gather(_keep_all, _Wanted(job, body, content_type, unless_newer=False))
 
-    def keep(connection: Connection) -> None:
-        renew(connection, job)
-        connection.execute(_KEEP[connection.dialect.name], values)
 
-    storage.together(keep)
+def keep_unless_newer(storage: Storage, job: Job, *, body: bytes, content_type: str) -> bool:
+    """Do the same, unless the destination has taken a newer version of the item: then False."""
+    return storage.gather(_keep_all, _Wanted(job, body, content_type, unless_newer=True))
 
 
 def kept_message(storage: Storage, job: Job) -> tuple[bytes, str] | None:
@@ -51,3 +49,64 @@ def kept_message(storage: Storage, job: Job) -> tuple[bytes, str] | None:
     with storage.read() as connection:
         row = connection.execute(_KEPT, {"its_job": job.id}).one_or_none()
         return None if row is None else (row[0], row[1])
+
+
+def _keep_all(connection: Connection, wanted: Sequence[_Wanted]) -> list[bool | AppError]:
+    rows = [{"id": one.job.id, "owner": one.job.owner, "number": one.job.attempt} for one in wanted]
+    held = {(row[0], row[1]): bool(row[2]) for row in execute_given(connection, _renew, rows)}
+    answers: list[bool | AppError] = []
+    keeping: list[_Wanted] = []
+    for one in wanted:
+        newer = held.get((one.job.id, one.job.attempt))
+        if newer is None:
+            answers.append(lost(one.job))
+            continue
+        wins = not (one.unless_newer and newer)
+        answers.append(wins)
+        if wins:
+            keeping.append(one)
+    if keeping:
+        _insert(connection, keeping)
+    return answers
+
+
+def _insert(connection: Connection, keeping: Sequence[_Wanted]) -> None:
+    if connection.dialect.name == "sqlite":
+        values: list[tuple[Any, ...]] = [
+            (one.job.id, one.body, one.content_type) for one in keeping
+        ]
+        connection.exec_driver_sql(_KEEP_ON_SQLITE, values)
+        return
+    plain = [{"job": one.job.id, "content_type": one.content_type} for one in keeping]
+    bodies = [one.body for one in keeping]
+    connection.exec_driver_sql(_KEEP_ON_POSTGRESQL, (json.dumps(plain), bodies))
+
+
+_KEEP_ON_SQLITE = (
+    "INSERT INTO messages (job, body, content_type, created_at)"  # noqa: S608 - our own names
+    f" VALUES (?, ?, ?, {clock('sqlite')}) ON CONFLICT (job) DO NOTHING"
+)
+_KEEP_ON_POSTGRESQL = f"""
+INSERT INTO messages (job, body, content_type, created_at)
+SELECT job, body, content_type, {clock("postgresql")}
+FROM ROWS FROM (
+    json_to_recordset(%s::json) AS (job bigint, content_type text), unnest(%b::bytea[])
+) AS given(job, content_type, body)
+ON CONFLICT (job) DO NOTHING""".strip()  # noqa: S608 - our own names
+
+
+@lru_cache(maxsize=2)
+def _renew(dialect: str) -> str:
+    """The statement that renews leases and tells of each job whether something newer was sent."""
+    sqlite = dialect == "sqlite"
+    item = "json_extract(jobs.args, '$.item_id')" if sqlite else "jobs.args->>'item_id'"
+    return f"""
+UPDATE jobs SET lease_until = {clock(dialect)} + {LEASE_MS}
+FROM {given(dialect, "id bigint, owner text, number integer")}
+WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
+    AND jobs.state = 'running'
+RETURNING jobs.id, jobs.attempts, EXISTS (
+    SELECT 1 FROM sent_items WHERE sent_items.destination = jobs.target
+        AND sent_items.hub = jobs.hub AND sent_items.item_id = {item}
+        AND sent_items.version > jobs.version
+)""".strip()  # noqa: S608 - our own names

@@ -6,13 +6,14 @@ is counted before the next one looks. Jobs that may not start stay where they ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.ledger.rows import among
 from app.storage import Storage
 from app.storage.tables import destination_states as states
 from app.storage.tables import in_state, jobs, now_ms
@@ -23,8 +24,9 @@ _FIRST_PAUSE_MS = 10_000
 _LONGEST_PAUSE_MS = 300_000
 # A probe whose worker was killed is followed by another one after this time.
 _PROBE_MS = 30_000
-# After it closed, a destination is given one more job at once every so often, until all are back.
-_SLOW_START_STEP_MS = 2_000
+# After it closed, a destination is given one job at once, and one more for each good answer: twice
+# as many in the time that it takes to answer. After so many answers it has all again.
+_SLOW_START_ENDS = 64
 
 Health = Literal["good", "bad", "gone"]
 Change = Literal["opened", "closed", "paused"]
@@ -41,14 +43,20 @@ class Pace:
 
 # Built once: to build a statement costs more than to run it.
 _ALL = select(states)
-_LOCK = select(states).where(states.c.name == bindparam("its_name")).with_for_update()
-_FARES = select(states.c.failures, states.c.breaker).where(states.c.name == bindparam("its_name"))
+_LOCK = (
+    select(states, now_ms().label("now"))
+    .where(states.c.name == bindparam("its_name"))
+    .with_for_update()
+)
+_FARES = select(states.c.name, states.c.failures, states.c.breaker, states.c.places).where(
+    among(states.c.name, "names")
+)
 _RUNNING = select(func.count()).where(
     in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane")
 )
 
 
-def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int) -> int:
+def admit(connection: Connection, pace: Pace, *, lane: str, count: int) -> int:
     """Say how many of `count` jobs may start now; locks the destination until the commit.
 
     Turns an open breaker whose pause is over into half-open and admits its one probe.
@@ -57,33 +65,37 @@ def admit(connection: Connection, pace: Pace, *, lane: str, count: int, now: int
     if row.paused_at is not None:
         return 0
     if row.breaker != "closed":
-        return _probe(connection, pace.destination, row, now)
-    limit = _limit(pace, row, now)
+        return _probe(connection, pace.destination, row)
+    limit = _limit(pace, row)
     if limit is not None:
         running = connection.execute(_RUNNING, {"its_lane": lane}).scalar_one()
         count = min(count, max(0, limit - running))
     if pace.rate is not None:
-        count = min(count, _tokens(pace.rate, row, now) // 1000)
+        count = min(count, _tokens(pace.rate, row) // 1000)
     return count
 
 
-def spend(connection: Connection, pace: Pace, *, count: int, now: int) -> None:
+def spend(connection: Connection, pace: Pace, *, count: int) -> None:
     """Take what was started out of the bucket of the destination's rate."""
     if pace.rate is None or count == 0:
         return
     row = _locked(connection, pace.destination)
-    left = _tokens(pace.rate, row, now) - 1000 * count
-    connection.execute(
-        update(states).where(states.c.name == pace.destination).values(tokens=left, tokens_at=now)
-    )
+    left = _tokens(pace.rate, row) - 1000 * count
+    given = {"tokens": left, "tokens_at": row.now}
+    connection.execute(update(states).where(states.c.name == pace.destination).values(given))
 
 
 def held_until(storage: Storage, paces: Mapping[str, Pace]) -> dict[str, int]:
     """Find for each lane that may not start a job yet when it may (ms); paused ones are far off."""
+    with storage.read() as connection:
+        return read_held(connection, paces)
+
+
+def read_held(connection: Connection, paces: Mapping[str, Pace]) -> dict[str, int]:
+    """Do what `held_until` does, on a connection that is open already."""
     if not paces:
         return {}
-    with storage.read() as connection:
-        rows = {row.name: row for row in connection.execute(_ALL)}
+    rows = {row.name: row for row in connection.execute(_ALL)}
     return {
         lane: _held_until(pace, rows[pace.destination])
         for lane, pace in paces.items()
@@ -117,9 +129,29 @@ def _held_until(pace: Pace, row: Row[Any]) -> int:
 
 
 def record_health(storage: Storage, destination: str, health: Health) -> Change | None:
-    """Do what `note_health` does, in a transaction of its own."""
+    """Do what `note_healths` does, in a transaction of its own."""
     with storage.write() as connection:
-        return note_health(connection, destination, health)
+        [change] = note_healths(connection, [(destination, health)])
+        return change
+
+
+def note_healths(
+    connection: Connection, sends: Sequence[tuple[str, Health | None]]
+) -> list[Change | None]:
+    """Note how sends went, in order; returns what each changed, once over all processes.
+
+    None says nothing of its destination. Most sends go well and change nothing: these lock no row.
+    """
+    good = {name for name, health in sends if health == "good"}
+    needing = _needing_word(connection, good) if good else set[str]()
+    changes: list[Change | None] = []
+    for name, health in sends:
+        if health is None or (health == "good" and name not in needing):
+            changes.append(None)
+            continue
+        changes.append(note_health(connection, name, health))
+        needing.add(name)
+    return changes
 
 
 def note_health(connection: Connection, destination: str, health: Health) -> Change | None:
@@ -127,53 +159,62 @@ def note_health(connection: Connection, destination: str, health: Health) -> Cha
 
     `gone` (410) pauses the destination: it asked for nothing more (Standard Webhooks).
     """
-    if health == "good" and not _needs_word(connection, destination):
-        return None
     row = _locked(connection, destination)
-    now = connection.execute(select(now_ms())).scalar_one()
-    values, change = _after(row, health, now)
+    values, change = _after(row, health)
     connection.execute(update(states).where(states.c.name == destination).values(values))
     return change
 
 
-def _needs_word(connection: Connection, destination: str) -> bool:
-    """Most sends go well and change nothing: these lock no row."""
-    row = connection.execute(_FARES, {"its_name": destination}).one_or_none()
-    return row is not None and (row.failures > 0 or row.breaker != "closed")
+def _needing_word(connection: Connection, destinations: Collection[str]) -> set[str]:
+    """Those to which a good answer changes something."""
+    rows = connection.execute(_FARES, {"names": sorted(destinations)})
+    return {
+        row.name
+        for row in rows
+        if row.failures > 0 or row.breaker != "closed" or row.places is not None
+    }
 
 
-def _after(row: Row[Any], health: Health, now: int) -> tuple[dict[str, Any], Change | None]:
+def _after(row: Row[Any], health: Health) -> tuple[dict[str, Any], Change | None]:
     """Work out the new state of a destination. Pure."""
     if health == "gone":
-        paused = {"paused_at": now, "paused_reason": "gone"}
+        paused = {"paused_at": row.now, "paused_reason": "gone"}
         return paused, None if row.paused_at is not None else "paused"
     if health == "bad":
-        return _after_failure(row, now)
+        return _after_failure(row)
     if row.breaker == "closed":
-        return {"failures": 0}, None
-    return {"failures": 0, "breaker": "closed", "closed_at": now, "probe_at": None}, "closed"
+        return {"failures": 0, "places": _one_more(row.places)}, None
+    closed = {"failures": 0, "breaker": "closed", "closed_at": row.now, "probe_at": None}
+    return closed | {"places": 1}, "closed"
 
 
-def _after_failure(row: Row[Any], now: int) -> tuple[dict[str, Any], Change | None]:
+def _one_more(places: int | None) -> int | None:
+    return None if places is None or places >= _SLOW_START_ENDS else places + 1
+
+
+def _after_failure(row: Row[Any]) -> tuple[dict[str, Any], Change | None]:
     failures = row.failures + 1
     # While it is open, attempts that were under way still come back bad: they prolong nothing.
     if row.breaker == "open" or (row.breaker == "closed" and failures < OPEN_AFTER):
-        return {"failures": failures}, None
-    recently = row.closed_at is not None and now - row.closed_at < _LONGEST_PAUSE_MS
+        # And a destination that is weak still begins with one job again.
+        weak = {} if row.places is None else {"places": 1}
+        return {"failures": failures, **weak}, None
+    recently = row.closed_at is not None and row.now - row.closed_at < _LONGEST_PAUSE_MS
     openings = row.openings + 1 if row.breaker == "half-open" or recently else 1
     pause = min(_FIRST_PAUSE_MS * 2 ** min(openings - 1, 10), _LONGEST_PAUSE_MS)
     opened = {
         "failures": failures,
         "breaker": "open",
         "openings": openings,
-        "probe_at": now + pause,
+        "probe_at": row.now + pause,
     }
     if row.breaker == "half-open":
         return opened, None
-    return opened | {"opened_at": now}, "opened"
+    return opened | {"opened_at": row.now}, "opened"
 
 
 def _locked(connection: Connection, name: str) -> Row[Any]:
+    """The destination's row, nobody else's until the commit; `now` is the clock."""
     row = connection.execute(_LOCK, {"its_name": name}).one_or_none()
     if row is None:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -184,27 +225,27 @@ def _locked(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def _probe(connection: Connection, name: str, row: Row[Any], now: int) -> int:
-    if row.probe_at is not None and row.probe_at > now:
+def _probe(connection: Connection, name: str, row: Row[Any]) -> int:
+    if row.probe_at is not None and row.probe_at > row.now:
         return 0
     connection.execute(
         update(states)
         .where(states.c.name == name)
-        .values(breaker="half-open", probe_at=now + _PROBE_MS)
+        .values(breaker="half-open", probe_at=row.now + _PROBE_MS)
     )
     return 1
 
 
-def _limit(pace: Pace, row: Row[Any], now: int) -> int | None:
-    if row.closed_at is None or row.openings == 0:
+def _limit(pace: Pace, row: Row[Any]) -> int | None:
+    """How many jobs it may have at once now."""
+    if row.places is None:
         return pace.concurrency
-    started = 1 + (now - int(row.closed_at)) // _SLOW_START_STEP_MS
-    return started if pace.concurrency is None else min(pace.concurrency, started)
+    return int(row.places) if pace.concurrency is None else min(pace.concurrency, row.places)
 
 
-def _tokens(rate: float, row: Row[Any], now: int) -> int:
+def _tokens(rate: float, row: Row[Any]) -> int:
     """The bucket in thousandths: it holds one second's worth, at least one send."""
     full = max(1000, round(rate * 1000))
     if row.tokens is None or row.tokens_at is None:
         return full
-    return min(full, int(row.tokens + (now - row.tokens_at) * rate))
+    return min(full, int(row.tokens + (row.now - row.tokens_at) * rate))

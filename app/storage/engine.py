@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import StorageUnavailable, WriteConflict
 from app.storage.driver import run
-from app.storage.sharing import Result, SharedWrites
+from app.storage.sharing import Entry, Result, SharedWrites, VerbForMany
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _DEADLOCK = "40P01"
@@ -118,12 +118,14 @@ class Storage:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
+            self._reading = self.engine
         else:
             # The driver is 9 MB, and of no use to who has a file.
-            from app.storage.postgresql import ask_if_rested, connecting  # noqa: PLC0415
+            from app.storage.postgresql import connecting, look_after_pauses  # noqa: PLC0415
 
             event.listen(self.engine, "do_connect", connecting(timeout))
-            event.listen(self.engine, "checkout", ask_if_rested)
+            look_after_pauses(self.engine)
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:
@@ -144,8 +146,13 @@ class Storage:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads."""
-        with _translated(), self.engine.connect() as connection:
+        """Open a connection that only reads; on SQLite all that it reads is of one moment.
+
+        On PostgreSQL each statement sees what was committed before it, in a transaction or not. So
+        there is none, which would take the server two more answers; and the driver forgets at its
+        ROLLBACK what was prepared.
+        """
+        with _translated(), self._reading.connect() as connection:
             yield connection
 
     @contextmanager
@@ -167,6 +174,14 @@ class Storage:
         written anything; it may be run a second time when another one of its group fails.
         """
         return self._shared.run(verb)
+
+    def gather(self, verb: VerbForMany[Entry, Result], entry: Entry) -> Result:
+        """Have `verb` write `entry` as `together` does, with all that other threads gave it.
+
+        `verb` returns an answer for each entry, in order; one that is an `AppError` is raised to
+        its caller.
+        """
+        return self._shared.gather(verb, entry)
 
     def ping(self) -> None:
         """Ask the database for an answer; raises `StorageUnavailable`."""

@@ -1,4 +1,7 @@
-"""How PostgreSQL is dialled: no connection waits for ever for a server that says nothing."""
+"""How PostgreSQL is dialled: no connection waits for ever for a server that says nothing.
+
+And none that lay idle is used before it has answered: it may have been cut meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 # The server ends a statement itself at the timeout; this much later it will not answer any more.
 _SILENCE = 0.25
-# A connection that said nothing for longer is asked for a sign of life before it is used.
-_RESTED = 1.0
+# Who used a connection so long ago at the most need not ask whether it is there still: should it
+# have been cut since, that is as if it were cut within the next statement.
+_FRESH = 1.0
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -24,39 +29,18 @@ class BoundedConnection(psycopg.Connection[Any]):
     """
 
     longest_silence: float | None = None
-    answered_at = float("-inf")
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Wait for the server's answer to one step; called by psycopg for every one."""
         if len(args) < 3:
             kwargs.setdefault("timeout", self.longest_silence)
         try:
-            answer = super().wait(*args, **kwargs)
-            self.answered_at = time.monotonic()
-            return answer
+            return super().wait(*args, **kwargs)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 # It is still owing an answer, which would be taken for that to the next question.
                 self.pgconn.finish()
             raise
-
-
-def ask_if_rested(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Make sure that the server is still behind a connection which the pool hands out.
-
-    A server that was started anew leaves connections behind that only seem to be there. To ask is a
-    journey, so one that has just answered is not asked
-    (https://docs.sqlalchemy.org/en/20/core/pooling.html#custom-legacy-pessimistic-ping).
-    """
-    if time.monotonic() - connection.answered_at < _RESTED:
-        return
-    try:
-        connection.autocommit = True
-        connection.execute("")
-        connection.autocommit = False
-    except psycopg.Error as error:
-        # The pool makes all of them anew, and goes on with the caller unaware.
-        raise InvalidatePoolError from error
 
 
 def connecting(timeout: float) -> Callable[[Any, Any, Any, Any], BoundedConnection]:
@@ -68,6 +52,29 @@ def connecting(timeout: float) -> Callable[[Any, Any, Any, Any], BoundedConnecti
         return connection
 
     return connect
+
+
+def look_after_pauses(engine: Engine) -> None:
+    """Ask a connection that lay idle for an answer before it is used; all are opened anew if not.
+
+    SQLAlchemy's own `pool_pre_ping` asks each time, which in a busy process is as many questions
+    as there are transactions.
+    """
+
+    def back(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def out(connection: Any, record: Any, _proxy: Any) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < _FRESH:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.OperationalError as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", back)
+    event.listen(engine, "checkout", out)
 
 
 def wait_for_ever(connection: Any) -> None:

@@ -32,7 +32,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 # Tables and migrations move together; a test compares them with the newest migration.
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -248,6 +248,8 @@ destination_states = Table(
     Column("probe_at", BigInteger),
     Column("openings", Integer, nullable=False, server_default="0"),
     Column("closed_at", BigInteger),
+    # After the breaker closed: how many jobs at once it may have until it has proven itself.
+    Column("places", Integer),
     # The bucket of its `rate`: thousandths of a send that may start now, and since when.
     Column("tokens", BigInteger),
     Column("tokens_at", BigInteger),

@@ -22,7 +22,6 @@ from app.ledger import (
     beat,
     claim,
     due_times,
-    held_until,
     release,
     retire,
     take_over,
@@ -132,7 +131,9 @@ class Worker:
         """Start what is due and fits; returns how long to wait for the bell."""
         try:
             self._refresh_lanes()
-            now, due = self._due()
+            if not self._wanted(sorted(self._lanes)):
+                return self._options.idle  # the bell rings when a job has ended
+            now, due = due_times(self._storage, sorted(self._lanes), self._paces)
             wanted = self._wanted([lane for lane, at in due.items() if at <= now])
             if wanted:
                 for job in self._claim(wanted):
@@ -149,12 +150,6 @@ class Worker:
         return claim(
             self._storage, owner=self.owner, wanted=wanted, paces=self._paces, suspect=suspect
         )
-
-    def _due(self) -> tuple[int, dict[str, int]]:
-        """The clock, and when each lane that has waiting jobs may start its next one."""
-        now, due = due_times(self._storage, sorted(self._lanes))
-        held = held_until(self._storage, {n: p for n, p in self._paces.items() if n in due})
-        return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
 
     def _refresh_lanes(self) -> None:
         # Jobs of a rule or destination that was removed must not wait unseen: their lanes are

@@ -120,8 +120,10 @@ class KeptAttempt(Attempt):
     def kept_message(self) -> tuple[bytes, str] | None:
         return self.kept
 
-    def keep_message(self, *, body: bytes, content_type: str) -> None:
-        object.__setattr__(self, "kept", (body, content_type))
+    def keep_unless_newer(self, *, body: bytes, content_type: str) -> bool:
+        if not self.newer:
+            object.__setattr__(self, "kept", (body, content_type))
+        return not self.newer
 
 
 def forward_job(**changes: Any) -> Job:

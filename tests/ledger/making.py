@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+
+from sqlalchemy import Connection
 
 from app.events import SNAPSHOT_PUBLISHED, WebhookEvent
 from app.ledger import Job, accept, claim
@@ -69,3 +75,24 @@ def claim_one(storage: Storage, owner: str = "worker-1", lane: str = "forward:de
     """Claim one job of a lane; fails when none is due."""
     [job] = claim(storage, owner=owner, wanted={lane: 1})
     return job
+
+
+def at_once(storage: Storage, *asks: Callable[[], Any]) -> list[Any]:
+    """What calls that share their writes return or raise: one group, as they wait behind one."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def first(_: Connection) -> None:
+        begun.set()
+        assert go_on.wait(5)
+
+    with ThreadPoolExecutor(len(asks) + 1) as threads:
+        leading = threads.submit(storage.together, first)
+        assert begun.wait(5)
+        asked = []
+        for number, ask in enumerate(asks, start=1):
+            asked.append(threads.submit(ask))
+            while len(storage._shared._group._line) < number:
+                time.sleep(0.001)
+        go_on.set()
+        leading.result(5)
+        return [one.exception(5) or one.result() for one in asked]

@@ -16,7 +16,7 @@ from app.ledger.bulk import (
     open_run,
     run_state,
 )
-from app.ledger.working import finish
+from app.ledger.finishing import finish
 from app.retry import Decision
 from app.rules import Plan
 from app.storage import Storage

@@ -17,6 +17,7 @@ from tests.ledger.making import accept_items
 
 LANE = "forward:default"
 DONE = Decision("succeeded", "succeeded")
+GOOD = Decision("succeeded", "succeeded", health="good")
 
 
 def take(storage: Storage, pace: Pace, count: int = 100, owner: str = "w") -> list[Job]:
@@ -101,17 +102,56 @@ def test_open_breaker_admits_one_probe_after_its_pause(storage: Storage) -> None
     assert breaker(storage) == "half-open"
 
 
-def test_good_probe_closes_the_breaker_and_the_backlog_leaves_slowly(storage: Storage) -> None:
-    accept_items(storage, 10)
+def closed_again(storage: Storage, pace: Pace) -> None:
+    """Open its breaker, and close it with a good probe."""
     fail(storage, OPEN_AFTER)
     set_state(storage, probe_at=1)
-    pace = Pace("default", concurrency=8)
     [probe] = take(storage, pace)
-    finish(storage, probe, DONE)
-    assert record_health(storage, "default", "good") == "closed"
+    assert finish(storage, probe, GOOD).change == "closed"
+
+
+def test_good_probe_closes_the_breaker_and_good_answers_let_more_start(storage: Storage) -> None:
+    accept_items(storage, 40)
+    pace = Pace("default", concurrency=8)
+    closed_again(storage, pace)
+    started = []
+    for _ in range(5):
+        jobs = take(storage, pace)
+        started.append(len(jobs))
+        for job in jobs:
+            finish(storage, job, GOOD)
+    assert started == [1, 2, 4, 8, 8]
+
+
+def test_destination_that_does_not_answer_is_given_no_more(storage: Storage) -> None:
+    accept_items(storage, 10)
+    pace = Pace("default", concurrency=8)
+    closed_again(storage, pace)
     assert len(take(storage, pace)) == 1
-    set_state(storage, closed_at=destination_states.c.closed_at - 8_500)
-    assert len(take(storage, pace)) == 4
+    set_state(storage, closed_at=1)
+    assert take(storage, pace) == []
+
+
+def test_bad_answer_in_the_slow_start_begins_it_again(storage: Storage) -> None:
+    accept_items(storage, 20)
+    pace = Pace("default", concurrency=8)
+    closed_again(storage, pace)
+    for _ in range(2):
+        for job in take(storage, pace):
+            finish(storage, job, GOOD)
+    assert fail(storage, 1) == [None]
+    assert len(take(storage, pace)) == 1
+    assert fail(storage, OPEN_AFTER - 1)[-1] == "opened"
+    assert take(storage, pace) == []
+
+
+def test_slow_start_ends(storage: Storage) -> None:
+    accept_items(storage, 90)
+    pace = Pace("default")
+    closed_again(storage, pace)
+    for _ in range(64):
+        record_health(storage, "default", "good")
+    assert len(take(storage, pace)) == 89
 
 
 def test_bad_probe_opens_it_for_longer(storage: Storage) -> None:

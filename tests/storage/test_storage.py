@@ -102,6 +102,36 @@ def test_postgres_that_is_away_is_unavailable() -> None:
     one.close()
 
 
+def test_connection_that_was_cut_while_it_lay_idle_is_opened_anew(storage: Storage) -> None:
+    if storage.is_sqlite:
+        pytest.skip("a file is not cut")
+    mine = text("SELECT pg_backend_pid()")
+    with storage.read() as connection:
+        cut = connection.execute(mine).scalar_one()
+    other = Storage(storage.url.render_as_string(hide_password=False))
+    with other.read() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": cut})
+    other.close()
+    time.sleep(1.1)
+    with storage.write() as connection:
+        assert connection.execute(mine).scalar_one() != cut
+
+
+def test_what_is_prepared_outlives_reads_and_writes(storage: Storage) -> None:
+    if storage.is_sqlite:
+        pytest.skip("its statements are prepared by the driver")
+    # Those that nobody has begun to forget: psycopg prepares what comes for the sixth time.
+    prepared = text("SELECT statement FROM pg_prepared_statements")
+    for _ in range(8):
+        with storage.read() as connection:
+            connection.execute(select(beats)).all()
+        with storage.write() as connection:
+            connection.execute(select(beats.c.owner)).all()
+    with storage.read() as connection:
+        statements = "".join(connection.execute(prepared).scalars())
+    assert statements.count("FROM beats") == 2
+
+
 def test_directory_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageUnavailable, match="cannot make"):
@@ -143,23 +173,3 @@ def test_write_lock_lets_one_writer_in_over_threads_and_processes(tmp_path: Path
     lock.close()
     assert counter.read_text() == "1000"
     assert [process.exitcode for process in processes] == [0, 0]
-
-
-def test_postgres_that_was_started_anew_is_met_without_an_error(postgres_url: str) -> None:
-    storage = Storage(postgres_url)
-    other = Storage(postgres_url)
-    try:
-        with storage.read() as connection, storage.read() as second:
-            ours = [
-                each.execute(text("SELECT pg_backend_pid()")).scalar_one()
-                for each in (connection, second)
-            ]
-        with other.read() as connection:
-            for pid in ours:
-                connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
-        time.sleep(1.1)  # what has just answered is not asked for a sign of life
-        for _ in ours:
-            storage.ping()
-    finally:
-        storage.close()
-        other.close()

@@ -1,0 +1,49 @@
+"""Rows that are handed to a statement as one JSON document, which it reads like a table.
+
+So what many jobs have to write is one statement, the same for any number of them. This module must
+not know what the rows mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.storage.tables import now_ms
+
+
+def execute_given(
+    connection: Connection,
+    statement: Callable[[str], str],
+    rows: Sequence[Mapping[str, Any]],
+    *more: object,
+) -> CursorResult[*tuple[Any, ...]]:
+    """Execute what `statement` makes for the database's dialect; it has `given(...)` in it once.
+
+    `more` are the values of what parameters follow.
+    """
+    # As it is: a text that is no text (half of a surrogate pair) is refused, and not stored as one.
+    document = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    return connection.exec_driver_sql(statement(connection.dialect.name), (document, *more))
+
+
+def given(dialect: str, columns: str) -> str:
+    """The rows as a table called `given`; `columns` are names with their types in PostgreSQL."""
+    if dialect == "sqlite":
+        names = [column.split()[0] for column in columns.split(",")]
+        read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
+        return f"(SELECT {read} FROM json_each(?)) AS given"  # noqa: S608 - our own names
+
+    return f"json_to_recordset(%s::json) AS given({columns})"
+
+
+@lru_cache(maxsize=2)
+def clock(dialect: str) -> str:
+    """The database's clock, for a statement that is text."""
+    speaks = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(now_ms().compile(dialect=speaks))
