@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select, update
 
-from app.ledger import Job, Pace, claim, finish, held_until, record_health
+from app.ledger import Job, Pace, claim, due_times, finish, held_until, record_health
 from app.ledger.pacing import OPEN_AFTER
 from app.retry import Decision
 from app.storage import Storage
@@ -78,6 +78,17 @@ def test_lane_that_must_wait_says_until_when(storage: Storage) -> None:
     take(storage, pace)
     until = held_until(storage, {LANE: pace})[LANE]
     assert 0 < until - time.time() * 1000 < 1000
+
+
+def test_time_of_a_lane_that_is_held_is_when_it_may_start(storage: Storage) -> None:
+    accept_items(storage, 3)
+    pace = Pace("default", rate=2)
+    take(storage, pace)
+    accept_items(storage, 1)
+    now, due = due_times(storage, [LANE], {LANE: pace})
+    assert 0 < due[LANE] - now < 1000
+    now, due = due_times(storage, [LANE])
+    assert due[LANE] <= now
 
 
 def test_breaker_opens_once_after_failures_in_a_row(storage: Storage) -> None:
