@@ -63,7 +63,9 @@ def postgres_server() -> Iterator[Storage]:
     if not TEST_DATABASE_URL:
         pytest.skip("TEST_DATABASE_URL is not set")
     url = make_url(TEST_DATABASE_URL.replace("postgres://", "postgresql://", 1))
-    server = Storage(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+    driven = url.set(drivername="postgresql+psycopg")
+    # To drop a database takes a checkpoint, and on a busy disk that takes its time.
+    server = Storage(driven.render_as_string(hide_password=False), timeout=60)
     yield server
     server.close()
 
