@@ -20,6 +20,7 @@ from app.events import instant
 from app.ledger import accept, claim, due_times, finish, paging, prune, readiness, waiting_lanes
 from app.ledger.filters import STATES, EventFilter, JobFilter
 from app.ledger.history import keep_history
+from app.ledger.messages import keep_unless_newer
 from app.ledger.numbers import last_hour, list_destinations, overview, recent
 from app.ledger.overview import last_day
 from app.ledger.pacing import Pace
@@ -36,7 +37,7 @@ from app.ledger.upcoming import due_next
 from app.ledger.watching import look
 from app.retry import Decision
 from app.storage import Storage, driver
-from app.storage.tables import attempts, jobs, now_ms, webhook_events
+from app.storage.tables import attempts, jobs, now_ms, sent_items, webhook_events
 from tests.ledger.making import event as made_event
 from tests.ledger.making import forward_plan
 
@@ -56,7 +57,7 @@ SMALL = {
     "jobs_one_running",
 }
 # SQLite names a table by its alias.
-_BIG = r"(webhook_events|jobs|attempts|other)"
+_BIG = r"(webhook_events|jobs|attempts|sent_items|other)"
 
 
 def state_of(number: int) -> str:
@@ -107,6 +108,9 @@ def much(storage: Storage) -> Storage:
             for n, at in received.items()
         ]
         connection.execute(insert(attempts), tries)
+        its = {"destination": "t", "hub": "main", "version": 0, "kind": "published"}
+        sent = [its | {"item_id": f"i{n}", "sent_at": at} for n, at in received.items()]
+        connection.execute(insert(sent_items), sent)
         if not storage.is_sqlite:
             for table in ("webhook_events", "jobs", "attempts"):
                 sequence = f"pg_get_serial_sequence('{table}', 'id')"
@@ -114,7 +118,7 @@ def much(storage: Storage) -> Storage:
     if not storage.is_sqlite:
         # As autovacuum does. SQLite has no statistics: the service gathers none.
         with storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM ANALYZE webhook_events, jobs, attempts"))
+            connection.execute(text("VACUUM ANALYZE webhook_events, jobs, attempts, sent_items"))
     return storage
 
 
@@ -172,6 +176,7 @@ def dispatch(storage: Storage) -> None:
     pace = {"forward:default": Pace("default", None, 16)}
     [job] = claim(storage, owner="w", wanted={"forward:default": 1}, paces=pace)
     due_next(storage, job, limit=8)
+    assert keep_unless_newer(storage, job, body=b"{}", content_type="application/json")
     finish(storage, job, DONE)
 
 
