@@ -144,3 +144,17 @@ def test_messages_that_are_kept_together_know_of_newer_ones(storage: Storage) ->
     assert kept_message(storage, old) == (b"all the same", "text/plain")
     assert keep_unless_newer(storage, fresh, body=b"other", content_type="text/plain") is True
     assert kept_message(storage, fresh) == (b"body", "text/plain")
+
+
+def test_answer_with_a_nul_ends_its_job_like_any_other(storage: Storage) -> None:
+    accept(storage, [(event("e1"), [forward_plan()])])
+    detail = {"answer": {"body": ["a\0b", "as text: \\u0000"], "status": 400}}
+    decision = Decision("dead", "failed", "refused", "it said a\0b", detail=detail)
+    assert finish(storage, claim_one(storage), decision).owned
+    with storage.read() as connection:
+        row = connection.execute(select(attempts.c.message, attempts.c.detail)).one()
+    assert row.message == "it said a\N{REPLACEMENT CHARACTER}b"
+    assert row.detail["answer"] == {
+        "body": ["a\N{REPLACEMENT CHARACTER}b", "as text: \\u0000"],
+        "status": 400,
+    }
