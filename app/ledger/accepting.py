@@ -13,15 +13,12 @@ from sqlalchemy.exc import DataError, IntegrityError
 from app.errors import WebhookRejected
 from app.events import WebhookEvent
 from app.ledger.arriving import JOBS_CHANNEL, Batch, crowded_keys, job_row, write_arrivals
-from app.ledger.precedence import same_say
+from app.ledger.precedence import NEWEST_WINS, same_say
 from app.ledger.rows import among, insert_rows
 from app.rules import Plan
 from app.schemas import load_event
 from app.storage import Storage
 from app.storage.tables import event_conflicts, in_state, jobs, webhook_events
-
-# Of several waiting jobs of these actions for one key, only the newest has anything left to say.
-NEWEST_WINS = frozenset({"forward"})
 
 # Sent at the commit: a worker that wakes up finds the jobs.
 _NOTIFY = select(func.pg_notify(JOBS_CHANNEL, ""))

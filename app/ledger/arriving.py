@@ -19,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 
 from app.events import WebhookEvent, milliseconds
 from app.ledger.given import clock
-from app.ledger.rows import among, insert_rows, kinds
+from app.ledger.rows import among, insert_rows, kinds, listed
 from app.rules import Plan
 from app.storage.driver import run
 from app.storage.tables import in_state, jobs, webhook_events
@@ -180,16 +180,16 @@ def _statement() -> str:
     return f"""
 WITH clock AS MATERIALIZED (SELECT {clock("postgresql")} AS now),
 new AS (
-  INSERT INTO webhook_events ({_listed(_OF_EVENTS)}, received_at, body)
-  SELECT {_listed(_OF_EVENTS, "given")}, clock.now, given.body
+  INSERT INTO webhook_events ({listed(_OF_EVENTS)}, received_at, body)
+  SELECT {listed(_OF_EVENTS, "given")}, clock.now, given.body
   FROM clock, ROWS FROM (json_to_recordset(%s::json) AS ({events}), unnest(%b::bytea[]))
-    WITH ORDINALITY AS given({_listed(_OF_EVENTS)}, body, place)
+    WITH ORDINALITY AS given({listed(_OF_EVENTS)}, body, place)
   ORDER BY given.place
   ON CONFLICT DO NOTHING RETURNING id, hub, event_id
 ),
 made AS (
-  INSERT INTO jobs (event, {_listed(_OF_JOBS)}, version, run_at, created_at)
-  SELECT new.id, {_listed(_OF_JOBS, "wanted")}, coalesce(nullif(wanted.version, 0), clock.now),
+  INSERT INTO jobs (event, {listed(_OF_JOBS)}, version, run_at, created_at)
+  SELECT new.id, {listed(_OF_JOBS, "wanted")}, coalesce(nullif(wanted.version, 0), clock.now),
     clock.now + wanted.delay, clock.now
   FROM clock, json_to_recordset(%s::json)
     AS wanted({made}, event_id text, place integer, delay bigint)
@@ -209,7 +209,3 @@ SELECT clock.now,
   (SELECT pg_notify('{JOBS_CHANNEL}', '') WHERE EXISTS (SELECT FROM made))
 FROM clock
 """  # noqa: S608 - our own names
-
-
-def _listed(names: Sequence[str], of: str = "") -> str:
-    return ", ".join(f'{of}."{name}"' if of else f'"{name}"' for name in names)

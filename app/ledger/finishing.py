@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from app.ledger.accepting import NEWEST_WINS
 from app.ledger.claiming import Job
 from app.ledger.following import follow
 from app.ledger.given import clock, execute_given, given
 from app.ledger.pacing import Change, note_healths
-from app.ledger.precedence import same_say
+from app.ledger.precedence import newer_waiting
 from app.ledger.rows import among
 from app.ledger.sent import note_sent
 from app.retry import Decision
 from app.storage import Storage
-from app.storage.tables import in_state, jobs, messages
+from app.storage.tables import messages
 
 _DONE = ("succeeded", "skipped", "superseded")
 _FORGET_MESSAGES = messages.delete().where(among(messages.c.job, "ids"))
@@ -126,7 +125,7 @@ def _next_state(connection: Connection, job: Job, decision: Decision) -> dict[st
     }
     if decision.state != "waiting":
         return row
-    if newer := _newer_waiting(connection, job):
+    if newer := newer_waiting(connection, job):
         return row | {"state": "superseded", "reason": "newer-event", "newer": newer}
     return row | {"delay": round(decision.delay * 1000)}
 
@@ -141,21 +140,3 @@ def _attempt(job: Job, decision: Decision, *, owned: bool) -> dict[str, Any]:
         "message": decision.message,
         "detail": dict(decision.detail) or None,
     }
-
-
-def _newer_waiting(connection: Connection, job: Job) -> int | None:
-    """Find the newest job that makes another try of this one pointless."""
-    if job.action not in NEWEST_WINS:
-        return None
-    return connection.execute(
-        select(jobs.c.id)
-        .where(
-            jobs.c.key == job.key,
-            same_say(job.rule, job.args),
-            in_state(jobs, "waiting"),
-            jobs.c.id > job.id,
-            jobs.c.version >= job.version,
-        )
-        .order_by(jobs.c.id.desc())
-        .limit(1)
-    ).scalar()

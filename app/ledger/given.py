@@ -21,17 +21,13 @@ def execute_given(
     connection: Connection,
     statement: Callable[[str], str],
     rows: Sequence[Mapping[str, Any]],
-    *more: object,
 ) -> CursorResult[*tuple[Any, ...]]:
-    """Execute what `statement` makes for the database's dialect; it has `given(...)` in it once.
-
-    `more` are the values of what parameters follow.
-    """
+    """Execute what `statement` makes for the database's dialect; it has `given(...)` in it once."""
     document = _document(rows)
     if "\\u0000" in document:
         # Whatever a destination answers must not keep its job from coming to an end.
         document = _document([_without_nul(row) for row in rows])
-    return connection.exec_driver_sql(statement(connection.dialect.name), (document, *more))
+    return connection.exec_driver_sql(statement(connection.dialect.name), (document,))
 
 
 def _document(rows: Sequence[Any]) -> str:

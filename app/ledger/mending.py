@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Row, case, func, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import NoSuchRecord, VerbRefused
-from app.ledger.accepting import NEWEST_WINS, add_jobs
+from app.ledger.accepting import add_jobs
 from app.ledger.arriving import JOBS_CHANNEL
-from app.ledger.precedence import same_say
+from app.ledger.precedence import newer_waiting
 from app.rules import Plan
 from app.storage import Storage
 from app.storage.tables import destination_states, in_state, jobs, now_ms, webhook_events
@@ -58,7 +58,7 @@ def retry_in(connection: Connection, identifier: int) -> RetriedState:
     if job.state not in (*_GIVEN_UP, "waiting"):
         raise _wrong_state(job, "retried; replay its event instead")
     values = _afresh(job.state)
-    if newer := _newer_waiting(connection, job):
+    if newer := newer_waiting(connection, job):
         values = {
             "state": "superseded",
             "reason": "newer-event",
@@ -112,20 +112,6 @@ def _wrong_state(job: Row[Any], verb: str) -> VerbRefused:
     if job.state == "running":
         return VerbRefused("job-running", f"Job {job.id} is running: wait for its attempt to end.")
     return VerbRefused("job-done", f"Job {job.id} is {job.state} and cannot be {verb}.")
-
-
-def _newer_waiting(connection: Connection, job: Row[Any]) -> int | None:
-    if job.action not in NEWEST_WINS:
-        return None
-    return connection.execute(
-        select(func.max(jobs.c.id)).where(
-            jobs.c.key == job.key,
-            same_say(job.rule, job.args),
-            in_state(jobs, "waiting"),
-            jobs.c.id > job.id,
-            jobs.c.version >= job.version,
-        )
-    ).scalar()
 
 
 def replay_event(storage: Storage, identifier: int, plans: Sequence[Plan]) -> Replayed:

@@ -149,12 +149,12 @@ def note_healths(
         if health is None or (health == "good" and name not in needing):
             changes.append(None)
             continue
-        changes.append(note_health(connection, name, health))
+        changes.append(_note_health(connection, name, health))
         needing.add(name)
     return changes
 
 
-def note_health(connection: Connection, destination: str, health: Health) -> Change | None:
+def _note_health(connection: Connection, destination: str, health: Health) -> Change | None:
     """Note how a send went; returns what it changed, once over all processes.
 
     `gone` (410) pauses the destination: it asked for nothing more (Standard Webhooks).

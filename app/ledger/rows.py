@@ -142,7 +142,7 @@ def _is_binary(table: Table, name: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _sqlite_statement(table: str, names: tuple[str, ...], rows: int, *, ignoring: bool) -> str:
-    columns = _listed(["id", *names])
+    columns = listed(["id", *names])
     places = f"({', '.join('?' * (len(names) + 1))})"
     end = " ON CONFLICT DO NOTHING" if ignoring else ""
     return f"INSERT INTO {table} ({columns}) VALUES {', '.join([places] * rows)}{end}"  # noqa: S608 - our own names
@@ -157,12 +157,12 @@ def _postgresql_statement(
     plain = [name for name in names if name not in binary]
     functions = [f"json_to_recordset(%s::json) AS ({kinds(table, plain)})"]
     functions += ["unnest(%b::bytea[])"] * len(binary)
-    columns = _listed([*plain, *binary])
+    columns = listed([*plain, *binary])
     end = " ON CONFLICT DO NOTHING" if unless_known else ""
     return (
         f"INSERT INTO {table.name} ({columns}) SELECT {columns}"  # noqa: S608 - our own names
         f" FROM ROWS FROM ({', '.join(functions)}) WITH ORDINALITY AS given({columns}, row_number)"
-        f" ORDER BY row_number{end} RETURNING {_listed(['id', *unless_known])}"
+        f" ORDER BY row_number{end} RETURNING {listed(['id', *unless_known])}"
     )
 
 
@@ -172,5 +172,6 @@ def kinds(table: Table, names: Sequence[str]) -> str:
     return ", ".join(f'"{name}" {table.c[name].type.compile(dialect)}' for name in names)
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+def listed(names: Sequence[str], of: str = "") -> str:
+    """The names as SQL has them in a list, each as a column `of` a table if that is named."""
+    return ", ".join(f'{of}."{name}"' if of else f'"{name}"' for name in names)

@@ -20,10 +20,10 @@ from app.storage.tables import sent_items
 # Built once: to build a statement costs more than to run it.
 _NEWER = select(
     exists().where(
-        sent_items.c.destination == bindparam("its_destination"),
-        sent_items.c.hub == bindparam("its_hub"),
-        sent_items.c.item_id == bindparam("its_item"),
-        sent_items.c.version > bindparam("its_version"),
+        sent_items.c.destination == bindparam("destination"),
+        sent_items.c.hub == bindparam("hub"),
+        sent_items.c.item_id == bindparam("item_id"),
+        sent_items.c.version > bindparam("version"),
     )
 )
 
@@ -62,16 +62,7 @@ WHERE sent_items.version <= excluded.version""".strip()  # noqa: S608 - our own 
 def newer_was_sent(storage: Storage, job: Job) -> bool:
     """Tell whether the job's destination has taken a newer version of its item."""
     with storage.read() as connection:
-        return bool(connection.execute(_NEWER, _of(job)).scalar())
-
-
-def _of(job: Job) -> dict[str, Any]:
-    return {
-        "its_destination": job.target,
-        "its_hub": job.hub,
-        "its_item": job.args["item_id"],
-        "its_version": job.version,
-    }
+        return bool(connection.execute(_NEWER, _row(job)).scalar())
 
 
 def _row(job: Job) -> dict[str, Any]:
