@@ -23,7 +23,7 @@ from app.config import Settings
 from app.storage import Storage, upgrade_schema
 from app.web import create_app
 from tests.browser.driving import CHROMIUM, DRIVER, chromium, scheme, width
-from tests.browser.scene import TOKEN, Scene, add_history, fill, scene_settings
+from tests.browser.scene import TOKEN, Scene, add_history, fill, keep_beating, scene_settings
 
 # A folder to put pictures of every page into, for a person to look at.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
@@ -108,7 +108,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )
     serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     serving.start()
+    over = threading.Event()
+    beating = threading.Thread(target=keep_beating, args=(storage, over), daemon=True)
+    beating.start()
     yield Site(f"http://127.0.0.1:{server.port}", settings, storage, scene)
+    over.set()
+    beating.join(5)
     server.shutdown()
     serving.join(5)
     server.server_close()

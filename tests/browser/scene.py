@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from sqlalchemy import select, update
@@ -97,7 +98,7 @@ def fill(storage: Storage, settings: Settings) -> Scene:
     _work(storage)
     _backdate(storage)
     accept(storage, [(newer, match(newer, settings.rules, settings.destinations))])
-    beat(storage, owner=WORKER, host="host-1", pid=41, running=[])
+    _beat(storage)
     return _scene(storage)
 
 
@@ -240,3 +241,13 @@ def _scene(storage: Storage) -> Scene:
         events={row.label: row.id for row in events},
         jobs={(row.label, row.target): row.id for row in found},
     )
+
+
+def keep_beating(storage: Storage, over: Event) -> None:
+    """Let the scene's worker live until it is over: without it a page says so, and grows."""
+    while not over.wait(1):
+        _beat(storage)
+
+
+def _beat(storage: Storage) -> None:
+    beat(storage, owner=WORKER, host="host-1", pid=41, running=[])
