@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, cast
 
-from requests.adapters import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import PoolManager
+from urllib3.util import parse_url
 
 from app.config import Destination
 from app.config.request_fields import is_broker
-from app.destinations.connection import DestinationAdapter
+from app.destinations.connection import DestinationPools, Trust
 
 
 def dial(destination: Destination, *, timeout: float) -> None:
@@ -29,18 +27,13 @@ def dial(destination: Destination, *, timeout: float) -> None:
 
         BrokerClient().dial(replace(destination, timeout=timeout))
         return
-    adapter = DestinationAdapter(allow_private=destination.allow_private, pools=1, pool_size=1)
-    with closing(adapter):
-        pool = cast(PoolManager, adapter.poolmanager).connection_from_url(destination.url)
-        # The same trust as the sender's, who leaves the environment's proxies and bundles alone.
-        tls: dict[str, Any] = {
-            "cert_reqs": "CERT_REQUIRED",
-            "ca_certs": destination.ca_file or DEFAULT_CA_BUNDLE_PATH,
-            "cert_file": destination.client_cert,
-            "key_file": destination.client_key,
-        }
-        connection = pool.ConnectionCls(
-            pool.host, pool.port, timeout=timeout, **(tls if pool.scheme == "https" else {})
-        )
+    # The same trust as the sender's, who leaves the environment's proxies and bundles alone.
+    trust = Trust(destination.ca_file, destination.client_cert, destination.client_key)
+    pools = DestinationPools(allow_private=destination.allow_private, pools=1, pool_size=1)
+    address = parse_url(destination.url)
+    with closing(pools):
+        pool = pools.pool(str(address.scheme), str(address.host), address.port, trust)
+        tls = trust.as_settings() if pool.scheme == "https" else {}
+        connection = pool.ConnectionCls(pool.host, pool.port, timeout=timeout, **tls)
         with closing(connection):
             connection.connect()

@@ -15,11 +15,13 @@ import re
 import socket
 import time
 import unicodedata
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any, cast
 
-from requests.adapters import HTTPAdapter
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -193,6 +195,28 @@ class _GuardedTls(GuardedConnection, HTTPSConnection):
     pass
 
 
+@dataclass(frozen=True)
+class Trust:
+    """Whom a connection trusts, and how it proves who we are: paths of PEM files."""
+
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+    def as_settings(self) -> dict[str, Any]:
+        """The same in urllib3's words. Raises `OSError` when a file is not there."""
+        for path in (self.ca_file, self.client_cert, self.client_key):
+            if path is not None and not Path(path).exists():
+                raise FileNotFoundError(path)
+        trusted = self.ca_file or DEFAULT_CA_BUNDLE_PATH
+        return {
+            "cert_reqs": "CERT_REQUIRED",
+            "ca_cert_dir" if Path(trusted).is_dir() else "ca_certs": trusted,
+            "cert_file": self.client_cert,
+            "key_file": self.client_key,
+        }
+
+
 class _OpenPool(HTTPConnectionPool):
     ConnectionCls = _Timed
 
@@ -209,27 +233,35 @@ class _GuardedTlsPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedTls
 
 
-class DestinationAdapter(HTTPAdapter):
-    """Dials for one `requests` session; `allow_private` of False refuses private addresses.
+class DestinationPools:
+    """Kept connections; `allow_private` of False refuses private addresses.
 
-    A connection that was checked when it was made is kept and used again, so sessions that allow
-    and sessions that do not must not share an adapter. Give `urllib3.Timeout(total=...)` as the
-    timeout: it bounds the whole exchange, also against a peer that sends a byte now and then.
+    A connection that was checked when it was made is kept and used again, so senders that allow
+    and senders that do not must not share one of these. Give `urllib3.Timeout(total=...)` as the
+    timeout of a call: it bounds the whole exchange, also against a peer that sends a byte now and
+    then.
     """
 
     def __init__(self, *, allow_private: bool, pools: int, pool_size: int) -> None:
-        self._allow_private = allow_private
-        super().__init__(pool_connections=pools, pool_maxsize=pool_size)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Build the pools with our connections in them."""
-        super().init_poolmanager(*args, **kwargs)
-        manager = cast(PoolManager, self.poolmanager)
-        manager.pool_classes_by_scheme = (
+        self._manager = PoolManager(num_pools=pools, maxsize=pool_size)
+        self._manager.pool_classes_by_scheme = (
             {"http": _OpenPool, "https": _OpenTlsPool}
-            if self._allow_private
+            if allow_private
             else {"http": _GuardedPool, "https": _GuardedTlsPool}
         )
+
+    def pool(self, scheme: str, host: str, port: int | None, trust: Trust) -> HTTPConnectionPool:
+        """The connections to a host; those made with another `trust` are not among them.
+
+        Raises `OSError` when a file of `trust` is not there.
+        """
+        if scheme == "http":
+            return self._manager.connection_from_host(host, port, scheme)
+        return self._manager.connection_from_host(host, port, scheme, trust.as_settings())
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._manager.clear()
 
 
 def _parsed(address: str) -> IPAddress:

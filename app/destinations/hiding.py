@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from app.config import Destination
@@ -20,6 +21,7 @@ _PLAIN_HEADERS = frozenset(
 )
 
 
+@lru_cache(maxsize=256)
 def masked_url(url: str) -> str:
     """`https://host:port/…`: an address with nothing in it that may be secret."""
     try:

@@ -1,31 +1,27 @@
 """Send a message to a destination, once, and say what came of it.
 
-What `requests` raises, and every status that is not a success, leaves here as an error of
+What urllib3 raises, and every status that is not a success, leaves here as an error of
 `app.errors`. Nothing that may be secret is in it: an address can be a secret as a whole (build
 hooks, chat webhooks), and so can every header. This module must not know when to try again.
 """
 
 from __future__ import annotations
 
-import gzip
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from http.cookiejar import DefaultCookiePolicy
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import requests
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import ConnectTimeoutError, HTTPError
-from urllib3.util import Timeout
+from urllib3.exceptions import HTTPError
 
 from app import __version__
 from app.config import Destination
 from app.config.request_fields import is_broker
 from app.destinations.answers import LONGEST_EXCERPT, Answer, refusal
-from app.destinations.connection import AddressRefused, DestinationAdapter
+from app.destinations.connection import AddressRefused, DestinationPools
+from app.destinations.exchange import GZIPPED, exchange, timed_out, what_happened
 from app.destinations.hiding import hidden, host_of, masked_url, secrets_of
 from app.destinations.message import Message
 from app.destinations.rendering import Request, request_of
@@ -45,20 +41,17 @@ __all__ = [
     "PRIVATE_ADDRESS",
     "Answer",
     "DestinationClient",
-    "client_certificate",
     "masked_url",
 ]
 
-LONGEST_BODY = 64 * 1024
 # Hosts whose connections are kept, and connections to each: as many as a worker has threads.
 POOLS = 64
-POOL_SIZE = 16
+POOL_SIZE = 64
 PRIVATE_ADDRESS = (
     "address is private; set allow_private = true (FORWARD_ALLOW_PRIVATE=1) if it is yours"
 )
 # That it is not there, after a DELETE.
 _ABSENT = frozenset({404, 410})
-_GZIP = "gzip"
 # What stands in for an HTTP method where the message goes to a queue.
 _PUBLISH = "PUBLISH"
 
@@ -71,8 +64,8 @@ class DestinationClient:
     """
 
     def __init__(self) -> None:
-        self._guarded = _session(allow_private=False)
-        self._open = _session(allow_private=True)
+        self._guarded = _pools(allow_private=False)
+        self._open = _pools(allow_private=True)
         self._lock = Lock()
         self._opened_brokers: BrokerClient | None = None
 
@@ -119,11 +112,12 @@ class DestinationClient:
                 return self._queue(destination, request, message, started, now=now)
             secrets = secrets_of(destination, request)
             headers = _headers(destination, request, message.webhook_id, now=now)
-            status, answer_headers, body = self._exchange(destination, request, headers)
+            pools = self._open if destination.allow_private else self._guarded
+            status, answer_headers, body = exchange(pools, destination, request, headers)
         # None is chained: such errors quote the address or the header that they dislike.
         except (AddressRefused, UnusableSecret, ValueError) as problem:
             raise _unsendable(destination, request, problem) from None
-        except (OSError, HTTPError) as problem:  # requests' own errors are of the first kind
+        except (OSError, HTTPError) as problem:
             raise _unanswered(destination, request, problem, started) from None
         tracing.answered(span, status)
         answer = Answer(
@@ -176,52 +170,14 @@ class DestinationClient:
                 self._opened_brokers = BrokerClient()
             return self._opened_brokers
 
-    def _exchange(
-        self, destination: Destination, request: Request, headers: Mapping[str, str]
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        session = self._open if destination.allow_private else self._guarded
-        # Prepared and sent without the session's own part in it, which costs a third of a call:
-        # there are no cookies, redirects, hooks or settings of the environment to mind.
-        prepared = requests.PreparedRequest()
-        prepared.prepare(
-            method=request.method,
-            url=request.url,
-            # The same bytes make the same compressed ones: there is no time in them.
-            data=gzip.compress(request.body, mtime=0) if _compressed(headers) else request.body,
-            headers=headers,
-        )
-        with session.get_adapter(str(prepared.url)).send(
-            prepared,
-            # requests passes urllib3's own kind of timeout on; its types do not say so.
-            # No shorter one for connecting: urllib3 would apply that to sending the body as well.
-            timeout=Timeout(total=destination.timeout),  # type: ignore[arg-type]
-            stream=True,
-            verify=destination.ca_file or True,
-            cert=client_certificate(destination),
-        ) as response:
-            return response.status_code, response.headers, _read(response)
 
-
-def client_certificate(destination: Destination) -> str | tuple[str, str] | None:
-    """The PEM files that prove to the destination who we are, as `requests` takes them."""
-    if destination.client_cert and destination.client_key:
-        return destination.client_cert, destination.client_key
-    return destination.client_cert
-
-
-def _session(*, allow_private: bool) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = DestinationAdapter(allow_private=allow_private, pools=POOLS, pool_size=POOL_SIZE)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+def _pools(*, allow_private: bool) -> DestinationPools:
+    return DestinationPools(allow_private=allow_private, pools=POOLS, pool_size=POOL_SIZE)
 
 
 def _headers(
     destination: Destination, request: Request, webhook_id: str, *, now: datetime
-) -> Mapping[str, str]:
+) -> CaseInsensitiveDict[str]:
     """Ours, then the destination's own over them, then what no configuration may change.
 
     The signature is over the body before it is compressed: that is what receivers are handed.
@@ -239,7 +195,7 @@ def _headers(
         headers["Content-Type"] = request.content_type
     headers.update(dict(request.headers))
     if destination.gzip and request.body:
-        headers["Content-Encoding"] = _GZIP
+        headers.update([GZIPPED])
     signed = Message(request.body, request.content_type or "", webhook_id)
     headers.update(signed_headers(signed, destination.signing_secrets, now=now))
     return headers
@@ -254,26 +210,8 @@ def _traced(request: Request, span: tracing.Span) -> Request:
     return replace(request, headers=(*ours, *request.headers))
 
 
-def _compressed(headers: Mapping[str, str]) -> bool:
-    return headers.get("Content-Encoding") == _GZIP
-
-
 def _since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
-
-
-def _read(response: requests.Response) -> bytes:
-    """The body's beginning. One that breaks off is no failure: the status has been given."""
-    body = bytearray()
-    try:
-        for chunk in response.iter_content(8192):
-            body += chunk
-            if len(body) >= LONGEST_BODY:
-                break
-    except (requests.RequestException, HTTPError, OSError):
-        # The connection is broken or slow; the caller closes it, so that nobody gets it again.
-        pass
-    return bytes(body[:LONGEST_BODY])
 
 
 def _unsendable(
@@ -295,9 +233,9 @@ def _unanswered(
     destination: Destination, request: Request, problem: Exception, started: float
 ) -> DestinationUnavailable:
     return DestinationUnavailable(
-        f"no answer from {masked_url(request.url)}: {_what_happened(problem)}",
+        f"no answer from {masked_url(request.url)}: {what_happened(problem)}",
         destination=destination.name,
-        timed_out=isinstance(problem, requests.Timeout),
+        timed_out=timed_out(problem),
         exchange={**_attempted(request), "milliseconds": _since(started)},
     )
 
@@ -308,17 +246,3 @@ def _attempted(request: Request) -> dict[str, object]:
         "url": masked_url(request.url),
         "bytes": len(request.body),
     }
-
-
-def _what_happened(problem: Exception) -> str:
-    """A few words on why there was no answer; never the error's own text, which has the address."""
-    causes = (problem, *problem.args, getattr(next(iter(problem.args), None), "reason", None))
-    if isinstance(problem, requests.exceptions.SSLError):
-        return "TLS failed"
-    if isinstance(problem, requests.Timeout):
-        return "timed out"
-    if not isinstance(problem, requests.RequestException | HTTPError):
-        return "a certificate file cannot be read"
-    if any(isinstance(cause, ConnectTimeoutError) for cause in causes):
-        return "could not connect"
-    return "connection broke"
