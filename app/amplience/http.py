@@ -96,6 +96,12 @@ class AmplienceHttp:
         adapter = HTTPAdapter(pool_maxsize=POOL_SIZE)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        # Proxies and bundles of the environment, read once: for each call, it would be a quarter
+        # of the call.
+        given = self._session.merge_environment_settings(self._base, {}, None, None, None)
+        self._session.proxies.update(given["proxies"])
+        self._session.verify = given["verify"]
+        self._session.trust_env = False
         self.host = urlsplit(self._base).netloc.rpartition("@")[2]
 
     def perform(self, call: Call) -> HttpAnswer:
