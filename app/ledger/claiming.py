@@ -15,9 +15,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Executable,
     Integer,
-    Row,
     Select,
     bindparam,
     exists,
@@ -32,6 +30,7 @@ from app.ledger.pacing import Pace, admit, read_held, spend
 from app.ledger.queues import first_due
 from app.ledger.rows import among
 from app.storage import Storage
+from app.storage.driver import Constant, read_document
 from app.storage.tables import in_state, jobs, now_ms, this_moment, webhook_events
 
 # Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
@@ -83,7 +82,7 @@ class Job:
 
 
 @lru_cache(maxsize=16)
-def _first_due(lanes: tuple[str, ...]) -> Select[Any]:
+def _first_due(lanes: tuple[str, ...]) -> Constant:
     """The clock, and when the first waiting job of each lane is due."""
     firsts = [
         select(jobs.c.run_at)
@@ -93,7 +92,7 @@ def _first_due(lanes: tuple[str, ...]) -> Select[Any]:
         .scalar_subquery()
         for lane in lanes
     ]
-    return select(now_ms(), *firsts)
+    return Constant(select(now_ms(), *firsts))
 
 
 def due_times(
@@ -106,7 +105,7 @@ def due_times(
     if not lanes:
         return 0, {}
     with storage.read() as connection:
-        now, *times = connection.execute(_first_due(tuple(lanes))).one()
+        ((now, *times),) = _first_due(tuple(lanes)).run(connection)
         due = {lane: at for lane, at in zip(lanes, times, strict=True) if at is not None}
         held = read_held(connection, {n: pace for n, pace in (paces or {}).items() if n in due})
     return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
@@ -209,8 +208,8 @@ def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
     )
 
 
-def _taking(which: ColumnElement[bool]) -> Executable:
-    return (
+def _taking(which: ColumnElement[bool]) -> Constant:
+    return Constant(
         update(jobs)
         .where(jobs.c.id.in_(_due(which)))
         .values(
@@ -248,7 +247,7 @@ _OTHERS: dict[str, ColumnElement[Any]] = {
     },
 }
 _FIELDS = tuple(field.name for field in fields(Job))
-_LOAD = (
+_LOAD = Constant(
     select(*(_OTHERS[name] if name in _OTHERS else jobs.c[name] for name in _FIELDS))
     .join(webhook_events, jobs.c.event == webhook_events.c.id)
     .where(among(jobs.c.id, "ids"))
@@ -257,22 +256,22 @@ _LOAD = (
 
 
 def _take(
-    connection: Connection, statement: Executable, lane: str, count: int, owner: str
+    connection: Connection, statement: Constant, lane: str, count: int, owner: str
 ) -> list[int]:
-    wanted = {"its_lane": lane, "most": count, "its_owner": owner}
-    return list(connection.execute(statement, wanted).scalars())
+    taken = statement.run(connection, its_lane=lane, most=count, its_owner=owner)
+    return [identifier for (identifier,) in taken]
 
 
 def _load(connection: Connection, identifiers: Sequence[int]) -> list[Job]:
-    rows = connection.execute(_LOAD, {"ids": list(identifiers)})
-    return [_job(row) for row in rows]
+    return [_job(row) for row in _LOAD.run(connection, ids=list(identifiers))]
 
 
-def _job(row: Row[Any]) -> Job:
+def _job(row: Sequence[Any]) -> Job:
     """A job of `_LOAD`, whose columns stand in the order of the fields."""
     given = dict(zip(_FIELDS, row, strict=True))
     created = given["snapshot_created"]
-    given["progress"] = given["progress"] or {}
+    given["args"] = read_document(given["args"])
+    given["progress"] = read_document(given["progress"]) or {}
     given["created_at"] = instant(given["created_at"])
     given["received_at"] = instant(given["received_at"])
     given["snapshot_created"] = None if created is None else instant(created)

@@ -21,10 +21,11 @@ from app.ledger.rows import among
 from app.ledger.sent import note_sent
 from app.retry import Decision
 from app.storage import Storage
+from app.storage.driver import Constant
 from app.storage.tables import messages
 
 _DONE = ("succeeded", "skipped", "superseded")
-_FORGET_MESSAGES = messages.delete().where(among(messages.c.job, "ids"))
+_FORGET_MESSAGES = Constant(messages.delete().where(among(messages.c.job, "ids")))
 
 
 class Finished(NamedTuple):
@@ -57,7 +58,7 @@ def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -
     execute_given(connection, _record, tries)
     own = [one for one, is_own in zip(ended, owned, strict=True) if is_own]
     if done := [job.id for job, decision in own if decision.state in _DONE]:
-        connection.execute(_FORGET_MESSAGES, {"ids": done})
+        _FORGET_MESSAGES.run(connection, ids=done)
     note_sent(
         connection,
         [job for job, what in own if what.state == "succeeded" and job.action == "forward"],

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.storage.driver import run
 from app.storage.tables import now_ms
 
 
@@ -21,13 +22,13 @@ def execute_given(
     connection: Connection,
     statement: Callable[[str], str],
     rows: Sequence[Mapping[str, Any]],
-) -> CursorResult[*tuple[Any, ...]]:
+) -> Any:
     """Execute what `statement` makes for the database's dialect; it has `given(...)` in it once."""
     document = _document(rows)
     if "\\u0000" in document:
         # Whatever a destination answers must not keep its job from coming to an end.
         document = _document([_without_nul(row) for row in rows])
-    return connection.exec_driver_sql(statement(connection.dialect.name), (document,))
+    return run(connection, statement(connection.dialect.name), (document,))
 
 
 def _document(rows: Sequence[Any]) -> str:

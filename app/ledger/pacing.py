@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.ledger.rows import among
 from app.storage import Storage
+from app.storage.driver import Constant
 from app.storage.tables import destination_states as states
 from app.storage.tables import in_state, jobs, now_ms
 
@@ -42,17 +43,19 @@ class Pace:
 
 
 # Built once: to build a statement costs more than to run it.
-_ALL = select(states)
-_LOCK = (
+_ALL = Constant(select(states))
+_LOCK = Constant(
     select(states, now_ms().label("now"))
     .where(states.c.name == bindparam("its_name"))
     .with_for_update()
 )
-_FARES = select(states.c.name, states.c.failures, states.c.breaker, states.c.places).where(
-    among(states.c.name, "names")
+_FARES = Constant(
+    select(states.c.name, states.c.failures, states.c.breaker, states.c.places).where(
+        among(states.c.name, "names")
+    )
 )
-_RUNNING = select(func.count()).where(
-    in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane")
+_RUNNING = Constant(
+    select(func.count()).where(in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane"))
 )
 
 
@@ -68,7 +71,7 @@ def admit(connection: Connection, pace: Pace, *, lane: str, count: int) -> int:
         return _probe(connection, pace.destination, row)
     limit = _limit(pace, row)
     if limit is not None:
-        running = connection.execute(_RUNNING, {"its_lane": lane}).scalar_one()
+        running = _RUNNING.run(connection, its_lane=lane).fetchone()[0]
         count = min(count, max(0, limit - running))
     if pace.rate is not None:
         count = min(count, _tokens(pace.rate, row) // 1000)
@@ -95,7 +98,7 @@ def read_held(connection: Connection, paces: Mapping[str, Pace]) -> dict[str, in
     """Do what `held_until` does, on a connection that is open already."""
     if not paces:
         return {}
-    rows = {row.name: row for row in connection.execute(_ALL)}
+    rows = {row.name: row for row in _ALL.rows(connection)}
     return {
         lane: _held_until(pace, rows[pace.destination])
         for lane, pace in paces.items()
@@ -118,7 +121,7 @@ def standings(storage: Storage) -> dict[str, Standing]:
     return {row.name: Standing(row.breaker, row.paused_at is not None) for row in rows}
 
 
-def _held_until(pace: Pace, row: Row[Any]) -> int:
+def _held_until(pace: Pace, row: Any) -> int:
     if row.paused_at is not None:
         return 1 << 60
     if row.breaker != "closed":
@@ -167,7 +170,7 @@ def _note_health(connection: Connection, destination: str, health: Health) -> Ch
 
 def _needing_word(connection: Connection, destinations: Collection[str]) -> set[str]:
     """Those to which a good answer changes something."""
-    rows = connection.execute(_FARES, {"names": sorted(destinations)})
+    rows = _FARES.rows(connection, names=sorted(destinations))
     return {
         row.name
         for row in rows
@@ -175,7 +178,7 @@ def _needing_word(connection: Connection, destinations: Collection[str]) -> set[
     }
 
 
-def _after(row: Row[Any], health: Health) -> tuple[dict[str, Any], Change | None]:
+def _after(row: Any, health: Health) -> tuple[dict[str, Any], Change | None]:
     """Work out the new state of a destination. Pure."""
     if health == "gone":
         paused = {"paused_at": row.now, "paused_reason": "gone"}
@@ -192,7 +195,7 @@ def _one_more(places: int | None) -> int | None:
     return None if places is None or places >= _SLOW_START_ENDS else places + 1
 
 
-def _after_failure(row: Row[Any]) -> tuple[dict[str, Any], Change | None]:
+def _after_failure(row: Any) -> tuple[dict[str, Any], Change | None]:
     failures = row.failures + 1
     # While it is open, attempts that were under way still come back bad: they prolong nothing.
     if row.breaker == "open" or (row.breaker == "closed" and failures < OPEN_AFTER):
@@ -213,19 +216,18 @@ def _after_failure(row: Row[Any]) -> tuple[dict[str, Any], Change | None]:
     return opened | {"opened_at": row.now}, "opened"
 
 
-def _locked(connection: Connection, name: str) -> Row[Any]:
+def _locked(connection: Connection, name: str) -> Any:
     """The destination's row, nobody else's until the commit; `now` is the clock."""
-    row = connection.execute(_LOCK, {"its_name": name}).one_or_none()
-    if row is None:
+    if not (rows := _LOCK.rows(connection, its_name=name)):
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         connection.execute(
             dialect.insert(states).values(name=name).on_conflict_do_nothing(index_elements=["name"])
         )
-        row = connection.execute(_LOCK, {"its_name": name}).one()
-    return row
+        rows = _LOCK.rows(connection, its_name=name)
+    return rows[0]
 
 
-def _probe(connection: Connection, name: str, row: Row[Any]) -> int:
+def _probe(connection: Connection, name: str, row: Any) -> int:
     if row.probe_at is not None and row.probe_at > row.now:
         return 0
     connection.execute(
@@ -236,14 +238,14 @@ def _probe(connection: Connection, name: str, row: Row[Any]) -> int:
     return 1
 
 
-def _limit(pace: Pace, row: Row[Any]) -> int | None:
+def _limit(pace: Pace, row: Any) -> int | None:
     """How many jobs it may have at once now."""
     if row.places is None:
         return pace.concurrency
     return int(row.places) if pace.concurrency is None else min(pace.concurrency, row.places)
 
 
-def _tokens(rate: float, row: Row[Any]) -> int:
+def _tokens(rate: float, row: Any) -> int:
     """The bucket in thousandths: it holds one second's worth, at least one send."""
     full = max(1000, round(rate * 1000))
     if row.tokens is None or row.tokens_at is None:

@@ -7,14 +7,20 @@ statements say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import namedtuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, UpdateBase
 from sqlalchemy.exc import DBAPIError
 
 
-def run(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> Any:
+def run(
+    connection: Connection, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+) -> Any:
     """Run a statement in the driver's own writing; returns its cursor.
 
     Parameters and results are as the driver has them. What it raises comes out as SQLAlchemy would
@@ -27,6 +33,66 @@ def run(connection: Connection, statement: str, parameters: Sequence[Any] = ()) 
         cursor.close()
         raise _as_sqlalchemy(connection, error) from error
     return cursor
+
+
+class Constant:
+    """A statement of SQLAlchemy that never changes: written once for each database, then only run.
+
+    Values are given by the names of its parameters; lists go as JSON. Rows have their columns as
+    the driver has them, which on SQLite leaves JSON a text.
+    """
+
+    def __init__(self, statement: Select[Any] | UpdateBase) -> None:
+        self._statement = statement
+        self._written: dict[str, _Written] = {}
+
+    def run(self, connection: Connection, **values: Any) -> Any:
+        """Run it; returns the driver's cursor."""
+        written = self._for(connection)
+        given = {**written.values, **{name: _plain(value) for name, value in values.items()}}
+        if written.order is None:
+            return run(connection, written.text, given)
+        return run(connection, written.text, [given[name] for name in written.order])
+
+    def rows(self, connection: Connection, **values: Any) -> list[Any]:
+        """Run it; returns its rows, whose columns have their names."""
+        cursor = self.run(connection, **values)
+        make = _row(tuple(column[0] for column in cursor.description))._make
+        return [make(row) for row in cursor]
+
+    def _for(self, connection: Connection) -> _Written:
+        dialect = connection.dialect
+        if dialect.name not in self._written:
+            compiled = self._statement.compile(dialect=dialect)
+            self._written[dialect.name] = _Written(
+                text=str(compiled),
+                values=compiled.params,
+                order=getattr(compiled, "positiontup", None),
+            )
+        return self._written[dialect.name]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A statement in the driver's writing; `order` where its parameters have no names."""
+
+    text: str
+    values: Mapping[str, Any]
+    order: Sequence[str] | None
+
+
+@lru_cache(maxsize=64)
+def _row(names: tuple[str, ...]) -> Any:
+    return namedtuple("row", names)
+
+
+def read_document(value: Any) -> Any:
+    """What a column of JSON holds, as a driver gives it: a text, or what it has read itself."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def _as_sqlalchemy(connection: Connection, error: Exception) -> BaseException:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from app.errors import StorageUnavailable
+from app.ledger.rows import among
 from app.storage import Storage
-from app.storage.driver import run
+from app.storage.driver import Constant, run
+from app.storage.tables import beats
 
 INSERT = "INSERT INTO beats (owner, host, pid, started_at, beat_at) VALUES ('w', 'h', 1, 0, 0)"
 
@@ -45,3 +48,31 @@ def test_connection_that_broke_is_not_used_again(storage: Storage) -> None:
     with pytest.raises(StorageUnavailable), storage.read() as connection:
         run(connection, ending)
     storage.ping()
+
+
+def test_constant_statement_says_what_sqlalchemy_would_have_it_say(storage: Storage) -> None:
+    wanted = Constant(
+        select(beats.c.owner, beats.c.pid)
+        .where(among(beats.c.owner, "owners"), beats.c.pid < bindparam("most"), beats.c.pid > 0)
+        .order_by(beats.c.owner)
+        .limit(2)
+    )
+    with storage.write() as connection:
+        for number in range(5):
+            run(connection, INSERT.replace("'w', 'h', 1", f"'w{number}', 'h', {number}"))
+    owners = ["w0", "w1", "w2", "w3", "w4", "it's"]
+    with storage.read() as reading:
+        rows = wanted.rows(reading, owners=owners, most=4)
+        assert [(row.owner, row.pid) for row in rows] == [("w1", 1), ("w2", 2)]
+        assert [tuple(row) for row in wanted.run(reading, owners=owners, most=2)] == [("w1", 1)]
+        assert wanted.rows(reading, owners=[], most=4) == []
+
+
+def test_constant_statement_that_writes(storage: Storage) -> None:
+    older = Constant(update(beats).where(beats.c.owner == bindparam("its")).values(pid=7))
+    with storage.write() as connection:
+        run(connection, INSERT)
+        assert older.run(connection, its="w").rowcount == 1
+        assert older.run(connection, its="x").rowcount == 0
+    with storage.read() as reading:
+        assert run(reading, "SELECT pid FROM beats").fetchall() == [(7,)]
