@@ -177,7 +177,7 @@ class Destination:
     timeout: float = 15.0
     allow_private: bool = False
     rate: float | None = None
-    concurrency: int = 16
+    concurrency: int = 32
     coalesce: float = 0.0
     coalesce_over: Literal["item", "destination"] = "item"
     body: str | None = field(default=None, repr=False)
@@ -231,7 +231,7 @@ class Settings:
     log_format: Literal["json", "console"] = "json"
     port: int = 8000
     web_concurrency: int = 1
-    worker_threads: int = 32
+    worker_threads: int = 64
     retention_days: int = 30
     publish_quota_per_minute: int = 50
     missed_webhooks_every: float | None = None
