@@ -8,15 +8,15 @@ event's `id` and `name`, and the id of what it is about. The rest may be missing
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
+from marshmallow import EXCLUDE, Schema, ValidationError
 
 from app import events
 from app.errors import WebhookRejected
 from app.events import WebhookEvent
-from app.schemas.fields import LONGEST_IDENTIFIER, Identifier, Integer, Moment, Part, Text
+from app.schemas.fields import LONGEST_IDENTIFIER, Identifier, Integer, Moment, Part, Required, Text
 from app.schemas.strictjson import parse
 
 _ENVELOPE_KEYS = ("id", "name", "payload")
@@ -48,11 +48,6 @@ class _ContentItem(_WebhookSchema):
     last_modified = Moment(data_key="lastModifiedDate")
     body = Part(_Body)
 
-    @post_load
-    def _lift_schema(self, found: dict[str, Any], **_: Any) -> dict[str, Any]:
-        body = found.pop("body") or {}
-        return {**found, "schema": (body.get("meta") or {}).get("schema")}
-
 
 class _RootContentItem(_WebhookSchema):
     item_id = Identifier(required=True, data_key="id")
@@ -66,11 +61,7 @@ class _Snapshot(_WebhookSchema):
     snapshot_id = Identifier(required=True, data_key="id")
     snapshot_created = Moment(data_key="createdDate")
     locale = Text(longest=LONGEST_IDENTIFIER)
-    root = fields.Nested(_RootContentItem, required=True, data_key="rootContentItem")
-
-    @post_load
-    def _lift_root(self, found: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {**found.pop("root"), **found}
+    root = Required(_RootContentItem, data_key="rootContentItem")
 
 
 class _Edition(_WebhookSchema):
@@ -78,11 +69,6 @@ class _Edition(_WebhookSchema):
 
     edition_id = Identifier(required=True, data_key="id")
     last_modified = Moment(data_key="lastModifiedDate")
-
-    @post_load
-    def _drop_id(self, found: dict[str, Any], **_: Any) -> dict[str, Any]:
-        del found["edition_id"]
-        return found
 
 
 class _Envelope(_WebhookSchema):
@@ -94,28 +80,48 @@ class _Envelope(_WebhookSchema):
 
 
 class _ContentItemEvent(_Envelope):
-    payload = fields.Nested(_ContentItem, required=True)
+    payload = Required(_ContentItem)
 
 
 class _SnapshotEvent(_Envelope):
-    payload = fields.Nested(_Snapshot, required=True)
+    payload = Required(_Snapshot)
 
 
 class _EditionEvent(_Envelope):
-    payload = fields.Nested(_Edition, required=True)
+    payload = Required(_Edition)
 
 
-# Schemas keep no state between loads, so one of each serves every thread.
-_UNKNOWN_EVENT: Schema = _Envelope()
-_SCHEMAS: dict[str, Schema] = {
-    events.CONTENT_ITEM_CREATED: _ContentItemEvent(),
-    events.CONTENT_ITEM_UPDATED: _ContentItemEvent(),
-    events.CONTENT_ITEM_ASSIGNED: _ContentItemEvent(),
-    events.CONTENT_ITEM_WORKFLOW_UPDATED: _ContentItemEvent(),
-    events.EDITION_SCHEDULED: _EditionEvent(),
-    events.EDITION_UNSCHEDULED: _EditionEvent(),
-    events.EDITION_PUBLISHED: _EditionEvent(),
-    events.SNAPSHOT_PUBLISHED: _SnapshotEvent(),
+def _of_item(found: dict[str, Any]) -> dict[str, Any]:
+    body = found.pop("body") or {}
+    return {**found, "schema": (body.get("meta") or {}).get("schema")}
+
+
+def _of_snapshot(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found.pop("root"), **found}
+
+
+def _of_edition(found: dict[str, Any]) -> dict[str, Any]:
+    del found["edition_id"]
+    return found
+
+
+def _of_unknown(_: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+# How an event is read, and what of its payload is the event's. Schemas keep no state between loads,
+# so one of each serves every thread; a function costs less than one of marshmallow's hooks.
+_Reading = tuple[Schema, Callable[[dict[str, Any]], dict[str, Any]]]
+_UNKNOWN_EVENT: _Reading = _Envelope(), _of_unknown
+_EVENTS: dict[str, _Reading] = {
+    events.CONTENT_ITEM_CREATED: (_ContentItemEvent(), _of_item),
+    events.CONTENT_ITEM_UPDATED: (_ContentItemEvent(), _of_item),
+    events.CONTENT_ITEM_ASSIGNED: (_ContentItemEvent(), _of_item),
+    events.CONTENT_ITEM_WORKFLOW_UPDATED: (_ContentItemEvent(), _of_item),
+    events.EDITION_SCHEDULED: (_EditionEvent(), _of_edition),
+    events.EDITION_UNSCHEDULED: (_EditionEvent(), _of_edition),
+    events.EDITION_PUBLISHED: (_EditionEvent(), _of_edition),
+    events.SNAPSHOT_PUBLISHED: (_SnapshotEvent(), _of_snapshot),
 }
 
 
@@ -130,13 +136,13 @@ def load_event(body: bytes, *, hub: str) -> WebhookEvent:
     message = parse(body)
     _check_envelope(message)
     name = message.get("name")
-    schema = _SCHEMAS.get(name, _UNKNOWN_EVENT) if isinstance(name, str) else _UNKNOWN_EVENT
+    schema, lift = _EVENTS.get(name, _UNKNOWN_EVENT) if isinstance(name, str) else _UNKNOWN_EVENT
     try:
         found = schema.load(message)
     except ValidationError as error:
         raise _invalid(error) from error
     payload = message.get("payload")
-    found.update(found.pop("payload", {}))
+    found.update(lift(found.pop("payload", {})))
     return WebhookEvent(
         hub=hub, body=body, payload=payload if isinstance(payload, Mapping) else {}, **found
     )

@@ -56,7 +56,8 @@ def create_app(services: DoorServices) -> Flask:
     """The WSGI application. It opens nothing by itself: `services` has what it needs."""
     # Without a static folder there is no route that no blueprint guards.
     app = _App(__name__, static_folder=None)
-    request_ids.register(app)
+    # As Flask wants a middleware to be put around it.
+    app.wsgi_app = request_ids.named(app.wsgi_app)  # type: ignore[assignment,method-assign]
     if tracing.is_on():
         spans.register(app, blueprint=webhooks.NAME)
     limits.register(app)

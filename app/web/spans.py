@@ -9,7 +9,7 @@ from __future__ import annotations
 from flask import Flask, Response, g, request
 
 from app.observability import tracing
-from app.web.request_ids import go_on_from
+from app.web.request_ids import go_on_from, trace
 
 
 def register(app: Flask, *, blueprint: str) -> None:
@@ -22,7 +22,7 @@ def register(app: Flask, *, blueprint: str) -> None:
         route = rule.rule.replace("<", "{").replace(">", "}")
         g.span = tracing.webhook(
             f"{request.method} {route}",
-            parent=g.get("trace"),
+            parent=trace(),
             attributes={"http.request.method": request.method, "http.route": route},
         )
         go_on_from(g.span.context)

@@ -22,6 +22,7 @@ from app.rules import match
 from app.schemas import load_event
 from app.signature import HEADER, verify
 from app.web.limits import whole_body
+from app.web.request_ids import trace
 from app.web.services import DoorServices
 
 NAME = "webhooks"
@@ -41,19 +42,20 @@ def build(services: DoorServices) -> Blueprint:
     def receive(hub: str | None = None) -> Response:
         body = whole_body()
         sender = _hub(settings, hub)
-        g.webhook = {"hub": sender.key}
+        said: dict[str, Any] = {"hub": sender.key}
+        g.webhook = said
         _check_content_type()
         verify(body, request.headers.get(HEADER), sender.webhook_secrets)
         event = load_event(body, hub=sender.key)
-        if trace := g.get("trace"):
-            event = replace(event, trace=str(trace))
-        g.webhook.update(event_id=event.id, name=event.name)
+        if place := trace():
+            event = replace(event, trace=str(place))
+        said.update(event_id=event.id, name=event.name)
         plans = match(event, settings.rules, settings.destinations)
         accepted = services.ledger.accept(event, plans)
         if accepted.status == "conflict":
             raise _conflict()
         g.reason = accepted.status
-        g.webhook.update(jobs=accepted.jobs)
+        said.update(jobs=accepted.jobs)
         answer = {"id": event.id, "status": accepted.status, "jobs": accepted.jobs}
         return Response(
             json.dumps(answer), status=_STATUS[accepted.status], content_type="application/json"

@@ -461,7 +461,7 @@ def test_group_is_retried_from_the_list_of_groups(storage: Storage) -> None:
 
 def test_destinations_show_state_and_queue(desk: Desk) -> None:
     said = text_of(desk.page("/destinations"))
-    assert re.search(r"shop breaker open http://127.0.0.1:9/… not signed, 16 at once", said)
+    assert re.search(r"shop breaker open http://127.0.0.1:9/… not signed, 32 at once", said)
     assert re.search(r"5 failures in a row: the breaker is open since", said)
     assert re.search(r"site-build paused .* Paused .* rebuild of the site, until Monday", said)
 
