@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from app.errors import WebhookRejected
 from app.events import WebhookEvent
-from app.ledger.arriving import JOBS_CHANNEL, Batch, crowded_keys, job_row, write_arrivals
+from app.ledger.arriving import JOBS_CHANNEL, Batch, Written, crowded_keys, job_row, write_arrivals
 from app.ledger.precedence import NEWEST_WINS, same_say
 from app.ledger.rows import among, insert_rows
 from app.rules import Plan
@@ -70,22 +70,33 @@ def _one_by_one(
 
 
 def _accept(storage: Storage, batch: Batch) -> list[Accepted]:
-    with storage.write() as connection:
+    with storage.at_once() as connection:
         written = write_arrivals(connection, batch)
-        new = [
-            plan
-            for (_, plans), row_id in zip(batch, written.events, strict=True)
-            if row_id is not None
-            for plan in plans
-        ]
-        _supersede(connection, new, written.jobs, written.crowded, written.now)
-        known = _known(connection, [event for event, _ in _missing(batch, written.events)])
-        return [
-            _new(plans)
-            if row_id is not None
-            else _seen_before(connection, event, known.get((event.hub, event.id)), written.now)
-            for (event, plans), row_id in zip(batch, written.events, strict=True)
-        ]
+        if storage.is_sqlite:
+            return _answers(connection, batch, written)
+    if not written.crowded and None not in written.events:
+        return [_new(plans) for _, plans in batch]
+    # Should this not come about, an older job goes out before the newer one, and a repeat or a
+    # conflict has no answer, so that it is sent again.
+    with storage.write() as connection:
+        return _answers(connection, batch, written)
+
+
+def _answers(connection: Connection, batch: Batch, written: Written) -> list[Accepted]:
+    new = [
+        plan
+        for (_, plans), row_id in zip(batch, written.events, strict=True)
+        if row_id is not None
+        for plan in plans
+    ]
+    _supersede(connection, new, written.jobs, written.crowded, written.now)
+    known = _known(connection, [event for event, _ in _missing(batch, written.events)])
+    return [
+        _new(plans)
+        if row_id is not None
+        else _seen_before(connection, event, known.get((event.hub, event.id)), written.now)
+        for (event, plans), row_id in zip(batch, written.events, strict=True)
+    ]
 
 
 def _missing(batch: Batch, written: Sequence[int | None]) -> Iterator[tuple[WebhookEvent, Any]]:

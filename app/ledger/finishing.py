@@ -7,25 +7,18 @@ Every write is fenced by owner and number: a worker that lost its job cannot cha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from app.ledger.claiming import Job
+from app.ledger.ending import Ended, write_ends
 from app.ledger.following import follow
-from app.ledger.given import clock, execute_given, given
 from app.ledger.pacing import Change, note_healths
 from app.ledger.precedence import newer_waiting
-from app.ledger.rows import among
-from app.ledger.sent import note_sent
+from app.ledger.sent import sent_by
 from app.retry import Decision
 from app.storage import Storage
-from app.storage.driver import Constant
-from app.storage.tables import messages
-
-_DONE = ("succeeded", "skipped", "superseded")
-_FORGET_MESSAGES = Constant(messages.delete().where(among(messages.c.job, "ids")))
 
 
 class Finished(NamedTuple):
@@ -50,69 +43,17 @@ def finish(storage: Storage, job: Job, decision: Decision) -> Finished:
 def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -> list[Finished]:
     # Before the jobs' places are free: the next ones are claimed with these failures counted.
     changes = note_healths(connection, [(job.target, what.health) for job, what in ended])
-    rows = [_next_state(connection, job, decision) for job, decision in ended]
-    # By number as well: a late attempt may end beside the one that took its place.
-    moved = {(row[0], row[1]) for row in execute_given(connection, _move, rows)}
+    rows = [_ended(connection, job, decision) for job, decision in ended]
+    moved = write_ends(connection, rows)
     owned = [(job.id, job.attempt) in moved for job, _ in ended]
-    tries = [_attempt(*one, owned=is_own) for one, is_own in zip(ended, owned, strict=True)]
-    execute_given(connection, _record, tries)
-    own = [one for one, is_own in zip(ended, owned, strict=True) if is_own]
-    if done := [job.id for job, decision in own if decision.state in _DONE]:
-        _FORGET_MESSAGES.run(connection, ids=done)
-    note_sent(
-        connection,
-        [job for job, what in own if what.state == "succeeded" and job.action == "forward"],
-    )
-    for job, decision in own:
-        if decision.follow_up:
+    for (job, decision), is_own in zip(ended, owned, strict=True):
+        if is_own and decision.follow_up:
             follow(connection, job, decision.follow_up)
     return [Finished(*each) for each in zip(owned, changes, strict=True)]
 
 
-@lru_cache(maxsize=2)
-def _move(dialect: str) -> str:
-    """The statement that gives jobs their next state, where they are this worker's still."""
-    rows = given(
-        dialect,
-        "id bigint, owner text, number integer, state text, reason text, message text, "
-        "failures integer, progress json, delay bigint, newer bigint",
-    )
-    now = clock(dialect)
-    return f"""
-UPDATE jobs SET
-    state = given.state, reason = given.reason, message = given.message,
-    failures = given.failures, losses = 0, owner = NULL, lease_until = NULL,
-    progress = coalesce(given.progress, jobs.progress),
-    superseded_by = coalesce(given.newer, jobs.superseded_by),
-    run_at = CASE WHEN given.delay IS NULL THEN jobs.run_at ELSE {now} + given.delay END,
-    finished_at = CASE WHEN given.delay IS NULL THEN {now} ELSE jobs.finished_at END
-FROM {rows}
-WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
-    AND jobs.state = 'running'
-RETURNING jobs.id, jobs.attempts""".strip()  # noqa: S608 - our own names
-
-
-@lru_cache(maxsize=2)
-def _record(dialect: str) -> str:
-    """The statement that writes attempts down."""
-    rows = given(
-        dialect,
-        "job bigint, number integer, owner text, outcome text, reason text, message text, "
-        "detail json",
-    )
-    return f"""
-INSERT INTO attempts
-    (job, number, owner, outcome, reason, message, detail, started_at, finished_at)
-SELECT job, number, owner, outcome, reason, message, detail,
-    (SELECT jobs.started_at FROM jobs
-     WHERE jobs.id = given.job AND jobs.attempts = given.number),
-    {clock(dialect)}
-FROM {rows}""".strip()  # noqa: S608 - our own names
-
-
-def _next_state(connection: Connection, job: Job, decision: Decision) -> dict[str, Any]:
-    """A row of `_move`: without a delay the job has come to its end."""
-    row = {
+def _ended(connection: Connection, job: Job, decision: Decision) -> Ended:
+    row: Ended = {
         "id": job.id,
         "owner": job.owner,
         "number": job.attempt,
@@ -123,21 +64,15 @@ def _next_state(connection: Connection, job: Job, decision: Decision) -> dict[st
         "progress": None if decision.progress is None else dict(decision.progress),
         "delay": None,
         "newer": None,
+        "outcome": decision.outcome,
+        "tried": decision.reason,
+        "detail": dict(decision.detail) or None,
+        "sent": None,
     }
+    if decision.state == "succeeded" and job.action == "forward":
+        row["sent"] = sent_by(job)
     if decision.state != "waiting":
         return row
     if newer := newer_waiting(connection, job):
-        return row | {"state": "superseded", "reason": "newer-event", "newer": newer}
-    return row | {"delay": round(decision.delay * 1000)}
-
-
-def _attempt(job: Job, decision: Decision, *, owned: bool) -> dict[str, Any]:
-    return {
-        "job": job.id,
-        "number": job.attempt,
-        "owner": job.owner,
-        "outcome": decision.outcome if owned else "late",
-        "reason": decision.reason,
-        "message": decision.message,
-        "detail": dict(decision.detail) or None,
-    }
+        return {**row, "state": "superseded", "reason": "newer-event", "newer": newer}
+    return {**row, "delay": round(decision.delay * 1000)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -14,6 +14,7 @@ from app.ledger.claiming import LEASE_MS, Job
 from app.ledger.given import clock, execute_given, given
 from app.ledger.working import lost
 from app.storage import Storage
+from app.storage.driver import run
 from app.storage.tables import messages
 
 # Built once: to build a statement costs more than to run it.
@@ -52,48 +53,84 @@ def kept_message(storage: Storage, job: Job) -> tuple[bytes, str] | None:
 
 
 def _keep_all(connection: Connection, wanted: Sequence[_Wanted]) -> list[bool | AppError]:
+    """Keep each, and renew its job's lease; whether each was kept, or that its job was lost."""
+    write = _write_sqlite if connection.dialect.name == "sqlite" else _write_postgresql
+    kept = write(connection, wanted)
+    places = ((one.job.id, one.job.attempt) for one in wanted)
+    return [
+        kept[place] if place in kept else lost(one.job)
+        for one, place in zip(wanted, places, strict=True)
+    ]
+
+
+def _write_sqlite(connection: Connection, wanted: Sequence[_Wanted]) -> dict[tuple[int, int], bool]:
     rows = [{"id": one.job.id, "owner": one.job.owner, "number": one.job.attempt} for one in wanted]
     held = {(row[0], row[1]) for row in execute_given(connection, _renew, rows)}
     asking = [{"id": one.job.id} for one in wanted if one.unless_newer]
     outdated = {row[0] for row in execute_given(connection, _outdated, asking)} if asking else set()
-    answers: list[bool | AppError] = []
-    keeping: list[_Wanted] = []
-    for one in wanted:
-        if (one.job.id, one.job.attempt) not in held:
-            answers.append(lost(one.job))
-            continue
-        wins = not (one.unless_newer and one.job.id in outdated)
-        answers.append(wins)
-        if wins:
-            keeping.append(one)
+    keeping = [
+        (one.job.id, one.body, one.content_type)
+        for one in wanted
+        if (one.job.id, one.job.attempt) in held and one.job.id not in outdated
+    ]
     if keeping:
-        _insert(connection, keeping)
-    return answers
+        connection.exec_driver_sql(_KEEP_ON_SQLITE, keeping)
+    return {(job, number): job not in outdated for job, number in held}
 
 
-def _insert(connection: Connection, keeping: Sequence[_Wanted]) -> None:
-    if connection.dialect.name == "sqlite":
-        values: list[tuple[Any, ...]] = [
-            (one.job.id, one.body, one.content_type) for one in keeping
-        ]
-        connection.exec_driver_sql(_KEEP_ON_SQLITE, values)
-        return
-    plain = [{"job": one.job.id, "content_type": one.content_type} for one in keeping]
-    bodies = [one.body for one in keeping]
-    connection.exec_driver_sql(_KEEP_ON_POSTGRESQL, (json.dumps(plain), bodies))
+def _write_postgresql(
+    connection: Connection, wanted: Sequence[_Wanted]
+) -> dict[tuple[int, int], bool]:
+    rows = [
+        {
+            "id": one.job.id,
+            "owner": one.job.owner,
+            "number": one.job.attempt,
+            "content_type": one.content_type,
+            "unless_newer": one.unless_newer,
+        }
+        for one in wanted
+    ]
+    told = run(connection, _KEEP_ON_POSTGRESQL, (json.dumps(rows), [one.body for one in wanted]))
+    return {(job, number): kept for job, number, kept in told}
 
 
 _KEEP_ON_SQLITE = (
     "INSERT INTO messages (job, body, content_type, created_at)"  # noqa: S608 - our own names
     f" VALUES (?, ?, ?, {clock('sqlite')}) ON CONFLICT (job) DO NOTHING"
 )
+# All in one: each statement is a journey to the server, and a busy process waits after it.
 _KEEP_ON_POSTGRESQL = f"""
-INSERT INTO messages (job, body, content_type, created_at)
-SELECT job, body, content_type, {clock("postgresql")}
-FROM ROWS FROM (
-    json_to_recordset(%s::json) AS (job bigint, content_type text), unnest(%b::bytea[])
-) AS given(job, content_type, body)
-ON CONFLICT (job) DO NOTHING""".strip()  # noqa: S608 - our own names
+WITH given AS MATERIALIZED (
+  SELECT * FROM ROWS FROM (
+    json_to_recordset(%s::json) AS (
+      id bigint, owner text, number integer, content_type text, unless_newer boolean
+    ),
+    unnest(%b::bytea[])
+  ) AS given(id, owner, number, content_type, unless_newer, body)
+),
+held AS (
+  UPDATE jobs SET lease_until = {clock("postgresql")} + {LEASE_MS}
+  FROM given
+  WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
+    AND jobs.state = 'running'
+  RETURNING jobs.id, given.number, jobs.target, jobs.hub, jobs.args->>'item_id' AS item_id,
+    jobs.version, given.unless_newer
+),
+outdated AS (
+  SELECT held.id FROM held
+  JOIN sent_items ON sent_items.destination = held.target AND sent_items.hub = held.hub
+    AND sent_items.item_id = held.item_id
+  WHERE held.unless_newer AND sent_items.version > held.version
+),
+kept AS (
+  INSERT INTO messages (job, body, content_type, created_at)
+  SELECT given.id, given.body, given.content_type, {clock("postgresql")}
+  FROM given JOIN held USING (id, number)
+  WHERE given.id NOT IN (SELECT id FROM outdated)
+  ON CONFLICT (job) DO NOTHING
+)
+SELECT id, number, id NOT IN (SELECT id FROM outdated) FROM held""".strip()  # noqa: S608 - our own names
 
 
 @lru_cache(maxsize=2)
@@ -113,12 +150,9 @@ def _outdated(dialect: str) -> str:
 
     Not a part of `_renew`: in what an update returns, SQLite uses no index.
     """
-    item = (
-        "json_extract(jobs.args, '$.item_id')" if dialect == "sqlite" else "jobs.args->>'item_id'"
-    )
     return f"""
 SELECT given.id FROM {given(dialect, "id bigint")}
 JOIN jobs ON jobs.id = given.id AND jobs.state = 'running'
 JOIN sent_items ON sent_items.destination = jobs.target AND sent_items.hub = jobs.hub
-    AND sent_items.item_id = {item}
+    AND sent_items.item_id = json_extract(jobs.args, '$.item_id')
 WHERE sent_items.version > jobs.version""".strip()  # noqa: S608 - our own names

@@ -118,14 +118,14 @@ class Storage:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
-            self._reading = self.engine
+            self._plain = self.engine
         else:
             # The driver is 9 MB, and of no use to who has a file.
             from app.storage.postgresql import connecting, look_after_pauses  # noqa: PLC0415
 
             event.listen(self.engine, "do_connect", connecting(timeout))
             look_after_pauses(self.engine)
-            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._plain = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:
@@ -152,7 +152,7 @@ class Storage:
         there is none, which would take the server two more answers; and the driver forgets at its
         ROLLBACK what was prepared.
         """
-        with _translated(), self._reading.connect() as connection:
+        with _translated(), self._plain.connect() as connection:
             yield connection
 
     @contextmanager
@@ -166,6 +166,19 @@ class Storage:
             writing = connection.execution_options(dc_relay_write=True)
             with writing.begin():
                 yield writing
+
+    @contextmanager
+    def at_once(self) -> Iterator[Connection]:
+        """Open a connection for one statement that writes, which is a transaction by itself.
+
+        On PostgreSQL: BEGIN and COMMIT are journeys of their own. On SQLite it is `write`.
+        """
+        if self.is_sqlite:
+            with self.write() as connection:
+                yield connection
+            return
+        with _translated(), self._plain.connect() as connection:
+            yield connection
 
     def together(self, verb: Callable[[Connection], Result]) -> Result:
         """Run `verb` in a write transaction that it may share with other threads' verbs.
