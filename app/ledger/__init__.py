@@ -8,7 +8,7 @@ from app.ledger.accepting import Accepted, accept
 from app.ledger.claiming import Job, claim, due_times, waiting_lanes
 from app.ledger.finishing import Finished, finish
 from app.ledger.messages import keep_message, keep_unless_newer, kept_message
-from app.ledger.pacing import Change, Pace, held_until, record_health
+from app.ledger.pacing import Change, Pace, record_health
 from app.ledger.pruning import prune
 from app.ledger.reading import Counts, Readiness, counts, readiness
 from app.ledger.sent import newer_was_sent
@@ -28,7 +28,6 @@ __all__ = [
     "counts",
     "due_times",
     "finish",
-    "held_until",
     "hold",
     "keep_message",
     "keep_unless_newer",

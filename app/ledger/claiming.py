@@ -6,7 +6,7 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
@@ -15,22 +15,29 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
+    ScalarSelect,
     Select,
     bindparam,
+    case,
     exists,
+    func,
     literal,
+    literal_column,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from app.events import instant
-from app.ledger.pacing import Pace, admit, read_held, spend
+from app.ledger.pacing import Admitted, Pace, admit, held_until, spend
 from app.ledger.queues import first_due
 from app.ledger.rows import among
 from app.storage import Storage
 from app.storage.driver import Constant, read_document
+from app.storage.tables import destination_states as states
 from app.storage.tables import in_state, jobs, now_ms, this_moment, webhook_events
 
 # Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
@@ -83,16 +90,21 @@ class Job:
 
 @lru_cache(maxsize=16)
 def _first_due(lanes: tuple[str, ...]) -> Constant:
-    """The clock, and when the first waiting job of each lane is due."""
+    """The clock, and when the first waiting job of each lane is due; beside each destination."""
     firsts = [
         select(jobs.c.run_at)
         .where(in_state(jobs, "waiting"), jobs.c.lane == lane)
         .order_by(jobs.c.run_at)
         .limit(1)
         .scalar_subquery()
-        for lane in lanes
+        .label(f"first_{number}")
+        for number, lane in enumerate(lanes)
     ]
-    return Constant(select(now_ms(), *firsts))
+    # One statement for both: each is a journey to the server. There need be no destination.
+    one = select(literal_column("1").label("one")).subquery()
+    return Constant(
+        select(now_ms().label("now"), *firsts, states).select_from(one.outerjoin(states, true()))
+    )
 
 
 def due_times(
@@ -105,9 +117,10 @@ def due_times(
     if not lanes:
         return 0, {}
     with storage.read() as connection:
-        ((now, *times),) = _first_due(tuple(lanes)).run(connection)
-        due = {lane: at for lane, at in zip(lanes, times, strict=True) if at is not None}
-        held = read_held(connection, {n: pace for n, pace in (paces or {}).items() if n in due})
+        rows = _first_due(tuple(lanes)).rows(connection)
+    now, *times = rows[0][: 1 + len(lanes)]
+    due = {lane: at for lane, at in zip(lanes, times, strict=True) if at is not None}
+    held = held_until(rows, {lane: pace for lane, pace in (paces or {}).items() if lane in due})
     return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
 
 
@@ -138,12 +151,12 @@ def claim(
     first = next(iter(wanted), None) if suspect else None
     try:
         with storage.write() as connection:
-            taken = [
-                identifier
+            return [
+                job
                 # In one order for all workers: each locks the destinations' rows until its commit,
                 # and two that locked them in different orders would wait for each other.
                 for lane, count in sorted(wanted.items())
-                for identifier in _claim_paced(
+                for job in _claim_paced(
                     connection,
                     owner,
                     lane,
@@ -152,7 +165,6 @@ def claim(
                     suspect=lane == first,
                 )
             ]
-            return _load(connection, taken) if taken else []
     except IntegrityError:
         # The unique index on running keys refused: somebody was first. They are due still.
         return []
@@ -166,24 +178,25 @@ def _claim_paced(
     *,
     pace: Pace | None,
     suspect: bool,
-) -> list[int]:
-    if pace is None:
-        return _claim_lane(connection, owner, lane, count, suspect=suspect)
-    count = admit(connection, pace, lane=lane, count=count)
-    if count == 0:
-        return []
-    taken = _claim_lane(connection, owner, lane, count, suspect=suspect)
-    spend(connection, pace, count=len(taken))
+) -> list[Job]:
+    admitted = admit(connection, pace, count=count) if pace else Admitted(count)
+    taken: list[Job] = []
+    if admitted.jobs:
+        taken += _take(connection, _TAKE, lane, owner, admitted)
+        if suspect and len(taken) < admitted.jobs:
+            taken += _take(connection, _TAKE_SUSPECT, lane, owner, Admitted(1, admitted.places))
+    if pace:
+        spend(connection, pace, count=len(taken))
     return taken
 
 
-def _claim_lane(
-    connection: Connection, owner: str, lane: str, count: int, *, suspect: bool
-) -> list[int]:
-    taken = _take(connection, _TAKE, lane, count, owner)
-    if suspect and len(taken) < count:
-        taken += _take(connection, _TAKE_SUSPECT, lane, 1, owner)
-    return taken
+def _free() -> ScalarSelect[Any]:
+    """How many of the lane may start: `most`, and no more than `places` less those that run."""
+    running = in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane")
+    left = select((bindparam("places", type_=Integer) - func.count()).label("left"))
+    free = left.select_from(jobs).where(*running).subquery().c.left
+    most = bindparam("most", type_=Integer)
+    return select(case((free < 0, 0), (free < most, free), else_=most)).scalar_subquery()
 
 
 def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
@@ -203,67 +216,78 @@ def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
             ~ahead,
         )
         .order_by(jobs.c.run_at, jobs.c.id)
-        .limit(bindparam("most", type_=Integer))
+        .limit(_free())
         .with_for_update(skip_locked=True)
     )
 
 
-def _taking(which: ColumnElement[bool]) -> Constant:
-    return Constant(
-        update(jobs)
-        .where(jobs.c.id.in_(_due(which)))
-        .values(
-            state="running",
-            owner=bindparam("its_owner"),
-            attempts=jobs.c.attempts + 1,
-            started_at=now_ms(),
-            lease_until=now_ms() + literal(LEASE_MS),
-        )
-        .returning(jobs.c.id)
+# What a job is told of its event, by the names of its fields.
+_OF_EVENT = {
+    name: webhook_events.c[name]
+    for name in (
+        "event_id",
+        "request_id",
+        "item_id",
+        "snapshot_id",
+        "snapshot_created",
+        "schema",
+        "label",
+        "locale",
+        "received_at",
+        "trace",
+    )
+} | {"event_name": webhook_events.c.name}
+_FIELDS = tuple(field.name for field in fields(Job))
+
+
+def _reading(source: FromClause) -> Select[Any]:
+    """The fields of jobs, in their order, from a table or a statement that has their columns."""
+    column = {"attempt": source.c.attempts, **_OF_EVENT}
+    return (
+        select(*(column[name] if name in column else source.c[name] for name in _FIELDS))
+        .join(webhook_events, source.c.event == webhook_events.c.id)
+        .order_by(source.c.run_at, source.c.id)
     )
 
 
-# Built once: to build a statement costs more than to run it.
-_TAKE = _taking(jobs.c.losses < SUSPECT_AFTER)
-_TAKE_SUSPECT = _taking(jobs.c.losses >= SUSPECT_AFTER)
-# Where each field of a job comes from, if not from the job's column of its name.
-_OTHERS: dict[str, ColumnElement[Any]] = {
-    "attempt": jobs.c.attempts,
-    "event_name": webhook_events.c.name,
-    **{
-        name: webhook_events.c[name]
-        for name in (
-            "event_id",
-            "request_id",
-            "item_id",
-            "snapshot_id",
-            "snapshot_created",
-            "schema",
-            "label",
-            "locale",
-            "received_at",
-            "trace",
+class _Taking:
+    """Takes jobs, and reads them; on PostgreSQL in one statement, which SQLite does not have."""
+
+    def __init__(self, which: ColumnElement[bool]) -> None:
+        taking = (
+            update(jobs)
+            .where(jobs.c.id.in_(_due(which)))
+            .values(
+                state="running",
+                owner=bindparam("its_owner"),
+                attempts=jobs.c.attempts + 1,
+                started_at=now_ms(),
+                lease_until=now_ms() + literal(LEASE_MS),
+            )
         )
-    },
-}
-_FIELDS = tuple(field.name for field in fields(Job))
-_LOAD = Constant(
-    select(*(_OTHERS[name] if name in _OTHERS else jobs.c[name] for name in _FIELDS))
-    .join(webhook_events, jobs.c.event == webhook_events.c.id)
-    .where(among(jobs.c.id, "ids"))
-    .order_by(jobs.c.run_at, jobs.c.id)
-)
+        self._take = Constant(taking.returning(jobs.c.id))
+        self._both = Constant(_reading(taking.returning(jobs).cte("taken")))
+
+    def run(self, connection: Connection, **wanted: Any) -> Iterable[Sequence[Any]]:
+        """Run it; a row for each job, with its fields in their order."""
+        if connection.dialect.name != "sqlite":
+            return self._both.run(connection, **wanted)  # type: ignore[no-any-return]
+        taken = [identifier for (identifier,) in self._take.run(connection, **wanted)]
+        return _LOAD.run(connection, ids=taken) if taken else []
+
+
+# Built once: to build a statement costs more than to run it.
+_TAKE = _Taking(jobs.c.losses < SUSPECT_AFTER)
+_TAKE_SUSPECT = _Taking(jobs.c.losses >= SUSPECT_AFTER)
+_LOAD = Constant(_reading(jobs).where(among(jobs.c.id, "ids")))
 
 
 def _take(
-    connection: Connection, statement: Constant, lane: str, count: int, owner: str
-) -> list[int]:
-    taken = statement.run(connection, its_lane=lane, most=count, its_owner=owner)
-    return [identifier for (identifier,) in taken]
-
-
-def _load(connection: Connection, identifiers: Sequence[int]) -> list[Job]:
-    return [_job(row) for row in _LOAD.run(connection, ids=list(identifiers))]
+    connection: Connection, taking: _Taking, lane: str, owner: str, admitted: Admitted
+) -> list[Job]:
+    count, places = admitted
+    rows = taking.run(connection, its_lane=lane, its_owner=owner, most=count, places=places)
+    return [_job(row) for row in rows]
 
 
 def _job(row: Sequence[Any]) -> Job:

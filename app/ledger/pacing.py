@@ -6,18 +6,18 @@ is counted before the next one looks. Jobs that may not start stay where they ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.ledger.rows import among
 from app.storage import Storage
 from app.storage.driver import Constant
 from app.storage.tables import destination_states as states
-from app.storage.tables import in_state, jobs, now_ms
+from app.storage.tables import now_ms
 
 # Failures in a row, over all processes, after which nothing more is sent for a while.
 OPEN_AFTER = 5
@@ -28,6 +28,9 @@ _PROBE_MS = 30_000
 # After it closed, a destination is given one job at once, and one more for each good answer: twice
 # as many in the time that it takes to answer. After so many answers it has all again.
 _SLOW_START_ENDS = 64
+
+# More than any worker can have at once.
+NO_LIMIT = 1 << 30
 
 Health = Literal["good", "bad", "gone"]
 Change = Literal["opened", "closed", "paused"]
@@ -43,7 +46,6 @@ class Pace:
 
 
 # Built once: to build a statement costs more than to run it.
-_ALL = Constant(select(states))
 _LOCK = Constant(
     select(states, now_ms().label("now"))
     .where(states.c.name == bindparam("its_name"))
@@ -54,28 +56,28 @@ _FARES = Constant(
         among(states.c.name, "names")
     )
 )
-_RUNNING = Constant(
-    select(func.count()).where(in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane"))
-)
 
 
-def admit(connection: Connection, pace: Pace, *, lane: str, count: int) -> int:
+class Admitted(NamedTuple):
+    """How many jobs may start now, and how many of the lane may run at once, these included."""
+
+    jobs: int
+    places: int = NO_LIMIT
+
+
+def admit(connection: Connection, pace: Pace, *, count: int) -> Admitted:
     """Say how many of `count` jobs may start now; locks the destination until the commit.
 
     Turns an open breaker whose pause is over into half-open and admits its one probe.
     """
     row = _locked(connection, pace.destination)
     if row.paused_at is not None:
-        return 0
+        return Admitted(0)
     if row.breaker != "closed":
-        return _probe(connection, pace.destination, row)
-    limit = _limit(pace, row)
-    if limit is not None:
-        running = _RUNNING.run(connection, its_lane=lane).fetchone()[0]
-        count = min(count, max(0, limit - running))
+        return Admitted(_probe(connection, pace.destination, row))
     if pace.rate is not None:
         count = min(count, _tokens(pace.rate, row) // 1000)
-    return count
+    return Admitted(count, _places(pace, row))
 
 
 def spend(connection: Connection, pace: Pace, *, count: int) -> None:
@@ -88,21 +90,16 @@ def spend(connection: Connection, pace: Pace, *, count: int) -> None:
     connection.execute(update(states).where(states.c.name == pace.destination).values(given))
 
 
-def held_until(storage: Storage, paces: Mapping[str, Pace]) -> dict[str, int]:
-    """Find for each lane that may not start a job yet when it may (ms); paused ones are far off."""
-    with storage.read() as connection:
-        return read_held(connection, paces)
+def held_until(rows: Iterable[Any], paces: Mapping[str, Pace]) -> dict[str, int]:
+    """Find for each lane that may not start a job yet when it may (ms); paused ones are far off.
 
-
-def read_held(connection: Connection, paces: Mapping[str, Pace]) -> dict[str, int]:
-    """Do what `held_until` does, on a connection that is open already."""
-    if not paces:
-        return {}
-    rows = {row.name: row for row in _ALL.rows(connection)}
+    `rows` are those of the destinations. Pure.
+    """
+    known = {row.name: row for row in rows}
     return {
-        lane: _held_until(pace, rows[pace.destination])
+        lane: _held_until(pace, known[pace.destination])
         for lane, pace in paces.items()
-        if pace.destination in rows
+        if pace.destination in known
     }
 
 
@@ -238,11 +235,10 @@ def _probe(connection: Connection, name: str, row: Any) -> int:
     return 1
 
 
-def _limit(pace: Pace, row: Any) -> int | None:
+def _places(pace: Pace, row: Any) -> int:
     """How many jobs it may have at once now."""
-    if row.places is None:
-        return pace.concurrency
-    return int(row.places) if pace.concurrency is None else min(pace.concurrency, row.places)
+    limits = [limit for limit in (pace.concurrency, row.places) if limit is not None]
+    return min(limits, default=NO_LIMIT)
 
 
 def _tokens(rate: float, row: Any) -> int:

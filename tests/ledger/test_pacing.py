@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select, update
 
-from app.ledger import Job, Pace, claim, due_times, finish, held_until, record_health
+from app.ledger import Job, Pace, claim, due_times, finish, record_health
 from app.ledger.pacing import OPEN_AFTER
 from app.retry import Decision
 from app.storage import Storage
@@ -69,15 +69,6 @@ def test_rate_below_one_a_second_starts_one(storage: Storage) -> None:
     pace = Pace("default", rate=0.5)
     assert len(take(storage, pace)) == 1
     assert take(storage, pace) == []
-
-
-def test_lane_that_must_wait_says_until_when(storage: Storage) -> None:
-    accept_items(storage, 3)
-    pace = Pace("default", rate=2)
-    assert held_until(storage, {LANE: pace}) == {}
-    take(storage, pace)
-    until = held_until(storage, {LANE: pace})[LANE]
-    assert 0 < until - time.time() * 1000 < 1000
 
 
 def test_time_of_a_lane_that_is_held_is_when_it_may_start(storage: Storage) -> None:
@@ -173,7 +164,8 @@ def test_bad_probe_opens_it_for_longer(storage: Storage) -> None:
         set_state(storage, probe_at=1)
         assert len(take(storage, Pace("default"))) == 1
         record_health(storage, "default", "bad")
-        pauses.append(held_until(storage, {LANE: Pace("default")})[LANE] - time.time() * 1000)
+        now, due = due_times(storage, [LANE], {LANE: Pace("default")})
+        pauses.append(due[LANE] - now)
     assert [round(pause / 10_000) for pause in pauses] == [2, 4, 8]
 
 
