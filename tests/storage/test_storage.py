@@ -173,3 +173,18 @@ def test_write_lock_lets_one_writer_in_over_threads_and_processes(tmp_path: Path
     lock.close()
     assert counter.read_text() == "1000"
     assert [process.exitcode for process in processes] == [0, 0]
+
+
+def test_bodies_are_compressed_with_lz4_where_the_server_has_it(storage: Storage) -> None:
+    if storage.is_sqlite:
+        pytest.skip("a file is not compressed")
+    has = "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+    how = (
+        "SELECT attrelid::regclass::text, attcompression FROM pg_attribute WHERE attname = 'body'"
+        " AND attrelid::regclass::text IN ('webhook_events', 'event_conflicts', 'messages')"
+    )
+    with storage.read() as connection:
+        expected = "l" if connection.scalar(text(has)) else ""
+        found = connection.execute(text(how)).all()
+    assert {compression for _, compression in found} == {expected}
+    assert len(found) == 3
