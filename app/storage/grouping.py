@@ -1,7 +1,7 @@
 """Group commit: what waits to be written at the same moment shares one transaction.
 
 A commit costs a write to disk whether it holds one event or sixty. One thread per process gathers
-what is waiting, writes it, and wakes each caller with its own answer. A caller is answered only
+what is waiting, writes it, and has each caller wake with its own answer. A caller is answered only
 after its own commit, and never waits longer than its bound: when the database hangs it is told so,
 and should the commit succeed later all the same, a repeat finds it done. This module must not know
 what is written.
@@ -9,6 +9,7 @@ what is written.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -28,12 +29,13 @@ _GATHER = 0.008
 class _Waiting(Generic[Entry, Answer]):
     """One entry in the line, and the thread that waits for its answer."""
 
-    __slots__ = ("answer", "entry", "gate", "given_up")
+    __slots__ = ("answer", "answered", "entry", "following", "gate", "given_up")
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.answer: Answer | Exception | None = None
-        self.given_up = False
+        self.answered = self.given_up = False
+        self.following: _Waiting[Entry, Answer] | None = None
         # A bare lock: much cheaper than an event, and this is made for every webhook.
         self.gate = threading.Lock()
         self.gate.acquire()
@@ -84,8 +86,9 @@ class GroupCommit(Generic[Entry, Answer]):
             if self._idle:
                 self._changed.notify()
         if not waiting.gate.acquire(timeout=self._timeout):
-            waiting.given_up = True
-            raise StorageUnavailable("the database did not answer in time")
+            self._give_up(waiting)
+        if waiting.following is not None:
+            waiting.following.gate.release()
         answer = waiting.answer
         if isinstance(answer, Exception):
             raise answer
@@ -98,6 +101,13 @@ class GroupCommit(Generic[Entry, Answer]):
             self._changed.notify()
         if self._thread:
             self._thread.join(self._timeout + 5)
+
+    def _give_up(self, waiting: _Waiting[Entry, Answer]) -> None:
+        with self._changed:
+            if waiting.answered:
+                return  # it came at this very moment, and others come after it
+            waiting.given_up = True
+        raise StorageUnavailable("the database did not answer in time")
 
     def _stuck(self) -> bool:
         """Tell whether the database has kept one group for longer than a caller may wait.
@@ -123,9 +133,25 @@ class GroupCommit(Generic[Entry, Answer]):
                 answers = [error] * len(group)
             finally:
                 self._writing_since = None
+            self._tell(group, answers)
+
+    def _tell(
+        self, group: Sequence[_Waiting[Entry, Answer]], answers: Sequence[Answer | Exception]
+    ) -> None:
+        """Give each its answer, and wake the first of them, who wakes the next and so on.
+
+        All at once, they would push each other aside in front of the interpreter's lock.
+        """
+        with self._changed:
+            left = []
             for waiting, answer in zip(group, answers, strict=True):
-                waiting.answer = answer
-                waiting.gate.release()
+                if not waiting.given_up:
+                    waiting.answer, waiting.answered = answer, True
+                    left.append(waiting)
+            for waiting, following in itertools.pairwise(left):
+                waiting.following = following
+        if left:
+            left[0].gate.release()
 
     def _next_group(self) -> list[_Waiting[Entry, Answer]]:
         """Wait for entries; an empty list means the end. Who gave up waiting is left out."""

@@ -117,6 +117,24 @@ def test_request_that_gave_up_waiting_is_not_written() -> None:
     assert writer.groups == [["first"]]
 
 
+def test_who_gives_up_while_it_is_written_does_not_keep_an_answer_from_those_behind() -> None:
+    first, second = Writer(), Writer()
+    writers = iter((first, second))
+    with grouping(lambda batch: next(writers).write(batch), timeout=1) as (group, ask):
+        ask("first")
+        first.begun.acquire()
+        gives_up = ask("gives up")
+        queued(group, 1)
+        time.sleep(0.5)
+        behind = [ask(f"behind-{number}") for number in range(3)]
+        queued(group, 4)
+        first.open.set()
+        second.begun.acquire()
+        assert isinstance(gives_up.exception(5), StorageUnavailable)
+        second.open.set()
+        assert [future.result(5).status for future in behind] == ["accepted"] * 3
+
+
 def test_stuck_database_is_waited_for_by_nobody_else() -> None:
     writer = Writer()
     with grouping(writer.write, timeout=0.1) as (_, ask):
