@@ -39,7 +39,7 @@ def test_defaults_are_those_of_the_settings() -> None:
     assert settings == Settings(
         database_url="sqlite:///var/dc-relay.db", hubs=settings.hubs, rules=(), destinations=()
     )
-    assert (settings.port, settings.web_concurrency, settings.worker_threads) == (8000, 1, 64)
+    assert (settings.port, settings.web_concurrency, settings.worker_threads) == (8000, 1, 48)
     assert settings.amplience.auth_url == "https://auth.amplience.net"
     assert settings.amplience.api_url == "https://api.amplience.net/v2/content"
 
