@@ -291,7 +291,7 @@ def _take(
 
 
 def _job(row: Sequence[Any]) -> Job:
-    """A job of `_LOAD`, whose columns stand in the order of the fields."""
+    """A job from a row, whose columns stand in the order of the fields."""
     given = dict(zip(_FIELDS, row, strict=True))
     created = given["snapshot_created"]
     given["args"] = read_document(given["args"])

@@ -135,7 +135,7 @@ SELECT id, number, id NOT IN (SELECT id FROM outdated) FROM held""".strip()  # n
 
 @lru_cache(maxsize=2)
 def _renew(dialect: str) -> str:
-    """The statement that renews leases, and names those that were there to renew."""
+    """The statement that renews leases on SQLite, and names those that were there to renew."""
     return f"""
 UPDATE jobs SET lease_until = {clock(dialect)} + {LEASE_MS}
 FROM {given(dialect, "id bigint, owner text, number integer")}
@@ -146,7 +146,7 @@ RETURNING jobs.id, jobs.attempts""".strip()  # noqa: S608 - our own names
 
 @lru_cache(maxsize=2)
 def _outdated(dialect: str) -> str:
-    """The statement that names the jobs whose destination has taken something newer.
+    """The statement that names on SQLite the jobs whose destination has taken something newer.
 
     Not a part of `_renew`: in what an update returns, SQLite uses no index.
     """

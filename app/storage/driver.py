@@ -24,7 +24,8 @@ def run(
     """Run a statement in the driver's own writing; returns its cursor.
 
     Parameters and results are as the driver has them. What it raises comes out as SQLAlchemy would
-    raise it.
+    raise it. It opens no transaction: where only this is used on SQLite, within `Storage.read`,
+    each statement reads what is there at its own moment.
     """
     cursor = connection.connection.cursor()
     try:
