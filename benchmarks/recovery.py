@@ -36,7 +36,7 @@ from benchmarks.figures import table, verdict
 from benchmarks.load import Load, Webhooks, counted, open_loop, percentile
 from tests.drill.stores import PostgresStore
 
-IN_HAND = 24
+IN_HAND = 40
 SEND_SECONDS = 3.0
 BACKLOG = 10_000
 STEADY_SECONDS = 4.0
