@@ -9,16 +9,19 @@ event's time begins when its webhook was to be sent, which is stricter than when
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks import service, world
-from benchmarks.figures import table, verdict
+from benchmarks.figures import spread, table, verdict
 from benchmarks.load import Load, Webhooks, counted, open_loop, percentile
 
 RATES = (50, 200)
-SECONDS = 6.0
+ROUNDS = 3
+SECONDS = 4.0
+SHARES = (0.5, 0.95, 0.99)
 BURST = 5_000
 # How long a burst may be sent, and how long it may take to arrive after that.
 LONGEST_BURST = 10.0
@@ -29,25 +32,35 @@ CALLS_PER_EVENT = 0.12
 
 @dataclass(frozen=True)
 class Steady:
-    """What came of a steady rate; times in milliseconds."""
+    """What came of some seconds at a steady rate; times in milliseconds."""
 
-    store: str
-    rate: int
     sent: int
-    accepted: int
     times: list[float]
     twice: int
 
+    def at(self, share: float) -> float:
+        return percentile(self.times, share) if self.times else 0.0
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Several of them, one after the other, each begun when the last one's events had arrived."""
+
+    store: str
+    rate: int
+    rounds: list[Steady]
+
     def row(self) -> list[str]:
-        at = [percentile(self.times, share) if self.times else 0 for share in (0.5, 0.95, 0.99)]
-        reached = at[1] <= P95_MS and len(self.times) == self.sent
+        sent = sum(each.sent for each in self.rounds)
+        arrived = sum(len(each.times) for each in self.rounds)
+        p95 = [each.at(0.95) for each in self.rounds]
         return [
             self.store,
             f"{self.rate}/s",
-            *(f"{each:,.0f} ms" for each in at),
-            f"{len(self.times):,} of {self.sent:,}",
-            str(self.twice),
-            verdict(reached),
+            *(spread([each.at(share) for each in self.rounds], unit=" ms") for share in SHARES),
+            f"{arrived:,} of {sent:,}",
+            str(sum(each.twice for each in self.rounds)),
+            verdict(statistics.median(p95) <= P95_MS and arrived == sent),
         ]
 
 
@@ -78,18 +91,20 @@ class Burst:
 
 
 def measure() -> list[str]:
-    steady: list[Steady] = []
+    steady: list[Rounds] = []
     bursts: list[Burst] = []
     with service.databases() as stores, world.running() as outside:
         for store in stores:
             environ = outside.environment(store.url)
             with service.web(environ) as door, service.worker(environ):
                 hooks = Webhooks(secret=service.SECRET, size=1000)
-                _at_rate(outside, door.port, hooks, store.name, rate=50, seconds=1.5)
-                steady += [
-                    _at_rate(outside, door.port, hooks, store.name, rate=rate, seconds=SECONDS)
-                    for rate in RATES
-                ]
+                _at_rate(outside, door.port, hooks, rate=50, seconds=1.5)
+                for rate in RATES:
+                    rounds = [
+                        _at_rate(outside, door.port, hooks, rate=rate, seconds=SECONDS)
+                        for _ in range(ROUNDS)
+                    ]
+                    steady.append(Rounds(store.name, rate, rounds))
                 bursts.append(_burst(outside, door.port, hooks, store.name))
     return _section(steady, bursts)
 
@@ -104,14 +119,14 @@ def times_of(load: Load, hooks: Webhooks, first: int, taken: Mapping[str, float]
 
 
 def _at_rate(
-    outside: world.World, port: int, hooks: Webhooks, store: str, *, rate: int, seconds: float
+    outside: world.World, port: int, hooks: Webhooks, *, rate: int, seconds: float
 ) -> Steady:
     before, first = outside.seen(), hooks.number
     load = open_loop(port, hooks, rate=rate, seconds=seconds)
     outside.wait(len(before.arrivals) + len(load.sent), timeout=5)
     seen = outside.seen().since(before)
     times = times_of(load, hooks, first, seen.taken())
-    return Steady(store, rate, len(load.sent), load.answers[202], times, seen.twice)
+    return Steady(len(load.sent), times, seen.twice)
 
 
 def _burst(outside: world.World, port: int, hooks: Webhooks, store: str) -> Burst:
@@ -125,13 +140,14 @@ def _burst(outside: world.World, port: int, hooks: Webhooks, store: str) -> Burs
     return Burst(store, load, len(taken), last - started, seen)
 
 
-def _section(steady: list[Steady], bursts: list[Burst]) -> list[str]:
+def _section(steady: list[Rounds], bursts: list[Burst]) -> list[str]:
     return [
         "## End to end",
         "",
         "`benchmarks/endtoend.py`: one web process and one worker; from the moment when the "
         "webhook was to be sent to the arrival at the destination. Content Delivery 2 answers in "
-        f"20 ms. To reach: p95 of at most {P95_MS:.0f} ms, and every event arrives.",
+        f"20 ms. {ROUNDS} rounds of {SECONDS:.0f} s at each rate: median (range). To reach: p95 of "
+        f"at most {P95_MS:.0f} ms, and every event arrives.",
         "",
         *table(
             ("database", "rate", "p50", "p95", "p99", "arrived", "twice", "target"),
