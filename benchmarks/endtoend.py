@@ -20,7 +20,7 @@ from benchmarks.load import Load, Webhooks, counted, open_loop, percentile
 
 RATES = (50, 200)
 ROUNDS = 3
-SECONDS = 4.0
+SECONDS = 3.0
 SHARES = (0.5, 0.95, 0.99)
 BURST = 5_000
 # How long a burst may be sent, and how long it may take to arrive after that.

@@ -23,7 +23,7 @@ ROUNDS = 3
 # Of a round, of what comes before it and is not counted, and of a steady rate, in seconds.
 SECONDS = 2.0
 WARM_UP = 0.5
-STEADY_SECONDS = 4.0
+STEADY_SECONDS = 3.0
 
 LEAST_RATIO = 0.6
 # At this rate, the 99th percentile of the waiting time, in milliseconds.

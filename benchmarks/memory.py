@@ -31,7 +31,7 @@ EVENTS = 100_000
 SECONDS = 10.0
 # A worker is given so many at a time.
 PORTION = 500
-STARTS = 5
+STARTS = 3
 
 MOST_MB = 90.0
 MOST_GROWTH = 0.10
