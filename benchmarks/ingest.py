@@ -21,7 +21,7 @@ SIZES = (1_000, 100_000)
 RATES = (50, 200, 500)
 ROUNDS = 3
 # Of a round, of what comes before it and is not counted, and of a steady rate, in seconds.
-SECONDS = 2.0
+SECONDS = 1.5
 WARM_UP = 0.5
 STEADY_SECONDS = 3.0
 
