@@ -20,7 +20,7 @@ from benchmarks.load import Webhooks, open_loop, percentile
 from tests.drill.stores import SqliteStore
 
 RATE = 25
-SECONDS = 8.0
+SECONDS = 6.0
 HANGS_FOR = 15.0
 
 

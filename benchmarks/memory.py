@@ -28,7 +28,7 @@ from tests.drill.stores import SqliteStore, free_port
 
 EVENTS = 100_000
 # How long each of the two is kept at work unless all events are asked for, in seconds.
-SECONDS = 10.0
+SECONDS = 8.0
 # A worker is given so many at a time.
 PORTION = 500
 STARTS = 3

@@ -32,7 +32,7 @@ from benchmarks.machine import Shares, family, parent
 from tests.drill.stores import PostgresStore
 
 PROCESSES = (1, 2, 4)
-SECONDS = 3.0
+SECONDS = 2.5
 BACKLOG = 3_000
 NAMES = ("one", "two", "three", "four")
 SAMPLE_EVERY = 0.02
