@@ -37,8 +37,8 @@ USER_AGENT = f"dc-relay/{__version__}"
 # Connecting: a little over one TCP retransmission. Reading: Content Delivery 2 gives up by itself
 # after 10 s (https://amplience.com/developers/docs/apis/limits), and we want its answer, not ours.
 TIMEOUT = (3.05, 15.0)
-# As many connections as a worker has threads, so that none is opened and thrown away.
-POOL_SIZE = 16
+# No fewer connections than a worker has threads, so that none is opened and thrown away.
+POOL_SIZE = 64
 LONGEST_TEXT = 300
 VERSION_NOT_LATEST = "CONTENT_ITEM_VERSION_NOT_LATEST"
 

@@ -44,7 +44,7 @@ __all__ = [
     "masked_url",
 ]
 
-# Hosts whose connections are kept, and connections to each: as many as a worker has threads.
+# Hosts whose connections are kept, and connections to each: no fewer than a worker has threads.
 POOLS = 64
 POOL_SIZE = 64
 PRIVATE_ADDRESS = (

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, literal_column, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, func, literal_column, select
 
 from app.events import WebhookEvent, milliseconds
 from app.ledger.given import clock
 from app.ledger.rows import among, insert_rows, kinds, listed
 from app.rules import Plan
-from app.storage.driver import run
+from app.storage.driver import Constant, run
 from app.storage.tables import in_state, jobs, webhook_events
 
 JOBS_CHANNEL = "dc_relay_jobs"
@@ -36,7 +35,7 @@ _OF_EVENTS = (
 _OF_JOBS = ("hub", "rule", "action", "target", "lane", "key", "args", "state")
 
 _CLOCK = f"SELECT {clock('sqlite')}"
-_CROWDED = (
+_CROWDED = Constant(
     select(jobs.c.key)
     # Both states, because that is what the index by key has: with one of them, PostgreSQL may
     # choose the index by time, and read all that waits.
@@ -70,9 +69,7 @@ def write_arrivals(connection: Connection, batch: Batch) -> Written:
 def crowded_keys(connection: Connection, plans: Sequence[Plan]) -> set[str]:
     """Those keys of the plans for which more than one job waits."""
     keys = list({plan.key for plan in plans})
-    if connection.dialect.name == "sqlite":
-        return {key for (key,) in run(connection, _in_sqlite(_CROWDED), [json.dumps(keys)])}
-    return set(connection.execute(_CROWDED, {"keys": keys}).scalars())
+    return {key for (key,) in _CROWDED.run(connection, keys=keys)}
 
 
 def job_row(plan: Plan, *, hub: str, event_row: int, now: int) -> _Row:
@@ -162,11 +159,6 @@ def _job_row(plan: Plan, hub: str) -> _Row:
         "state": "waiting",
         "delay": round(plan.delay * 1000),
     }
-
-
-@cache
-def _in_sqlite(statement: Select[Any]) -> str:
-    return str(statement.compile(dialect=sqlite.dialect()))
 
 
 @cache

@@ -71,7 +71,7 @@ def write_ends(connection: Connection, ended: Sequence[Ended]) -> set[tuple[int,
     """
     if connection.dialect.name == "sqlite":
         return _write_sqlite(connection, ended)
-    rows = [{**one, **(one["sent"] or {})} for one in ended]
+    rows = [{**one, **(one["sent"] or {}), "sent": None} for one in ended]
     return {(row[0], row[1]) for row in execute_given(connection, _all_at_once, rows)}
 
 
