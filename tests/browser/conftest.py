@@ -8,11 +8,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -72,10 +77,15 @@ class Screen:
     def script(self, code: str, *arguments: Any) -> Any:
         return self.browser.execute_script(code, *arguments)
 
-    def said(self) -> str:
-        """The text of the page; a page that is just being replaced is read again."""
-        waiting = WebDriverWait(self.browser, 10, 0.05, [StaleElementReferenceException])
-        return str(waiting.until(lambda browser: browser.find_element(By.TAG_NAME, "main").text))
+    def says(self, text: str) -> bool:
+        """Whether the page has a text, or soon has: a form may be leading to its page still."""
+        waiting = WebDriverWait(
+            self.browser, 10, 0.05, [NoSuchElementException, StaleElementReferenceException]
+        )
+        with suppress(TimeoutException):
+            waiting.until(lambda browser: text in browser.find_element(By.TAG_NAME, "main").text)
+            return True
+        return False
 
     def click(self, link: str) -> None:
         """Follow a link, once it is there: a form may be leading to its page still."""

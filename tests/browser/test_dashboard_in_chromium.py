@@ -105,7 +105,7 @@ def test_nothing_that_came_from_outside_runs(screen: Screen) -> None:
     for path in ("/", f"/events/{screen.site.scene.events[EVIL]}", "/dead", GROUP):
         screen.open(path)
         assert screen.browser.title.endswith("· dc-relay")
-        assert EVIL in screen.said()
+        assert screen.says(EVIL)
 
 
 def test_console_is_silent(screen: Screen) -> None:
@@ -157,7 +157,7 @@ def test_page_works_without_scripts(screen: Screen) -> None:
         screen.open("/events")
         screen.browser.find_element(By.ID, "label").send_keys("shop h", Keys.ENTER)
         screen.click("Shop hero")
-        assert "Given up. Mend the cause" in screen.said()
+        assert screen.says("Given up. Mend the cause")
     finally:
         screen.browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
@@ -165,12 +165,12 @@ def test_page_works_without_scripts(screen: Screen) -> None:
 def test_destination_is_paused_and_resumed_by_hand(screen: Screen) -> None:
     screen.open("/destinations")
     screen.browser.find_element(By.NAME, "reason").send_keys("a new index", Keys.ENTER)
-    assert "search is paused" in screen.said()
-    assert "a new index" in screen.said()
+    assert screen.says("search is paused")
+    assert screen.says("a new index")
     screen.browser.find_element(
         By.XPATH, "//h2[contains(., 'search')]/..//button[contains(., 'Resume')]"
     ).click()
-    assert "search is sent its queue again" in screen.said()
+    assert screen.says("search is sent its queue again")
 
 
 # After all others: it changes what they look at.
@@ -178,7 +178,7 @@ def test_dead_group_is_looked_at_and_retried_with_the_keyboard_alone(screen: Scr
     _shoot(screen)
     screen.open("/dead")
     screen.browser.find_element(By.CSS_SELECTOR, "a.button[href*=shop]").send_keys(Keys.ENTER)
-    assert "Retry 3 dead jobs" in screen.said()
+    assert screen.says("Retry 3 dead jobs")
     screen.open("/dead")
     for _ in range(30):
         screen.browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -186,7 +186,7 @@ def test_dead_group_is_looked_at_and_retried_with_the_keyboard_alone(screen: Scr
             break
     screen.browser.switch_to.active_element.send_keys(Keys.ENTER)
     screen.wait_until("document.querySelector('.notice') !== null")
-    assert "3 jobs will be tried again now." in screen.said()
+    assert screen.says("3 jobs will be tried again now.")
 
 
 def _shoot(screen: Screen) -> None:
