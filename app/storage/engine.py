@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import StorageUnavailable, WriteConflict
 from app.storage.driver import run
+from app.storage.lending import Lender
 from app.storage.sharing import Entry, Result, SharedWrites, VerbForMany
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -118,14 +119,16 @@ class Storage:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
             event.listen(self.engine, "begin", _begin)
-            self._plain = self.engine
+            plain = self.engine
         else:
             # The driver is 9 MB, and of no use to who has a file.
             from app.storage.postgresql import connecting, look_after_pauses  # noqa: PLC0415
 
             event.listen(self.engine, "do_connect", connecting(timeout))
             look_after_pauses(self.engine)
-            self._plain = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            plain = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._plain = Lender(plain)
+        self._writing = Lender(self.engine, writes=True)
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:
@@ -152,20 +155,15 @@ class Storage:
         there is none, which would take the server two more answers; and the driver forgets at its
         ROLLBACK what was prepared.
         """
-        with _translated(), self._plain.connect() as connection:
+        with _translated(), self._plain.lent() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that may write: committed at the end, rolled back on any error."""
-        if self._lock is None:
-            with _translated(), self.engine.begin() as connection:
-                yield connection
-            return
-        with self._lock.held(self.timeout), _translated(), self.engine.connect() as connection:
-            writing = connection.execution_options(dc_relay_write=True)
-            with writing.begin():
-                yield writing
+        alone = self._lock.held(self.timeout) if self._lock else nullcontext()
+        with alone, _translated(), self._writing.lent() as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def at_once(self) -> Iterator[Connection]:
@@ -177,7 +175,7 @@ class Storage:
             with self.write() as connection:
                 yield connection
             return
-        with _translated(), self._plain.connect() as connection:
+        with _translated(), self._plain.lent() as connection:
             yield connection
 
     def together(self, verb: Callable[[Connection], Result]) -> Result:
@@ -204,6 +202,8 @@ class Storage:
     def close(self) -> None:
         """Close every connection."""
         self._shared.close()
+        self._plain.close()
+        self._writing.close()
         self.engine.dispose()
         if self._lock:
             self._lock.close()

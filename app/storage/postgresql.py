@@ -14,11 +14,10 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
+from app.storage.lending import FRESH, USED_AT
+
 # The server ends a statement itself at the timeout; this much later it will not answer any more.
 _SILENCE = 0.25
-# Who used a connection so long ago at the most need not ask whether it is there still: should it
-# have been cut since, that is as if it were cut within the next statement.
-_FRESH = 1.0
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -61,19 +60,15 @@ def look_after_pauses(engine: Engine) -> None:
     as there are transactions.
     """
 
-    def back(_connection: Any, record: Any) -> None:
-        record.info["used_at"] = time.monotonic()
-
     def out(connection: Any, record: Any, _proxy: Any) -> None:
-        used_at = record.info.get("used_at")
-        if used_at is None or time.monotonic() - used_at < _FRESH:
+        used_at = record.info.get(USED_AT)
+        if used_at is None or time.monotonic() - used_at < FRESH:
             return
         try:
             engine.dialect.do_ping(connection)
         except psycopg.OperationalError as error:
             raise InvalidatePoolError from error
 
-    event.listen(engine, "checkin", back)
     event.listen(engine, "checkout", out)
 
 

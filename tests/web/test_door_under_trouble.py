@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
+from sqlalchemy import Connection, event, select
 from sqlalchemy.engine import make_url
 
 from app.bootstrap import WebServices, build_web
@@ -256,11 +256,11 @@ class Disk:
 
     def __init__(self, services: WebServices) -> None:
         self._most = 0
-        event.listen(services.ledger._storage.engine, "checkout", self._limit)
+        event.listen(services.ledger._storage.engine, "begin", self._limit)
 
-    def _limit(self, connection: Any, *_: object) -> None:
+    def _limit(self, connection: Connection) -> None:
         if self._most:
-            connection.execute(f"PRAGMA max_page_count={self._most}")
+            connection.exec_driver_sql(f"PRAGMA max_page_count={self._most}")
 
     def fill(self) -> None:
         self._most = 1  # SQLite takes as many as there are
