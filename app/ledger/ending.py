@@ -9,7 +9,6 @@ what an attempt was for, or how the next state was chosen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, TypedDict
 
 from sqlalchemy import Connection
@@ -20,6 +19,7 @@ from app.storage.driver import Constant
 from app.storage.tables import messages
 
 _DONE = ("succeeded", "skipped", "superseded")
+_LISTED = ", ".join(f"'{state}'" for state in _DONE)
 _FORGET_MESSAGES = Constant(messages.delete().where(among(messages.c.job, "ids")))
 
 
@@ -72,19 +72,19 @@ def write_ends(connection: Connection, ended: Sequence[Ended]) -> set[tuple[int,
     if connection.dialect.name == "sqlite":
         return _write_sqlite(connection, ended)
     rows = [{**one, **(one["sent"] or {}), "sent": None} for one in ended]
-    return {(row[0], row[1]) for row in execute_given(connection, _all_at_once, rows)}
+    return {(row[0], row[1]) for row in execute_given(connection, _ALL_ON_POSTGRESQL, rows)}
 
 
 def _write_sqlite(connection: Connection, ended: Sequence[Ended]) -> set[tuple[int, int]]:
     # By number as well: a late attempt may end beside the one that took its place.
-    moved = {(row[0], row[1]) for row in execute_given(connection, _move, ended)}
+    moved = {(row[0], row[1]) for row in execute_given(connection, _MOVE_ON_SQLITE, ended)}
     own = [one for one in ended if (one["id"], one["number"]) in moved]
     late = [{**one, "outcome": "late"} for one in ended if (one["id"], one["number"]) not in moved]
-    execute_given(connection, _record, [*own, *late])
+    execute_given(connection, _RECORD_ON_SQLITE, [*own, *late])
     if done := [one["id"] for one in own if one["state"] in _DONE]:
         _FORGET_MESSAGES.run(connection, ids=done)
     if sent := _newest([one["sent"] for one in own if one["sent"]]):
-        execute_given(connection, _note, sent)
+        execute_given(connection, _NOTE_ON_SQLITE, sent)
     return moved
 
 
@@ -99,6 +99,7 @@ def _newest(sent: Sequence[Sent]) -> list[Sent]:
 
 
 def _moving(dialect: str, rows: str) -> str:
+    """The statement that gives jobs their next state, where they are this worker's still."""
     now = clock(dialect)
     return f"""
 UPDATE jobs SET
@@ -114,12 +115,7 @@ WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.
 """.strip()  # noqa: S608 - our own names
 
 
-@lru_cache(maxsize=1)
-def _move(dialect: str) -> str:
-    """The statement that gives jobs their next state, where they are this worker's still."""
-    return _moving(dialect, given(dialect, _KINDS)) + " RETURNING jobs.id, jobs.attempts"
-
-
+_MOVE_ON_SQLITE = _moving("sqlite", given("sqlite", _KINDS)) + " RETURNING jobs.id, jobs.attempts"
 _RECORD = (
     "INSERT INTO attempts"
     " (job, number, owner, outcome, reason, message, detail, started_at, finished_at)"
@@ -135,53 +131,38 @@ ON CONFLICT (destination, hub, item_id) DO UPDATE SET
 WHERE sent_items.version <= excluded.version""".strip()
 
 
-@lru_cache(maxsize=1)
-def _record(dialect: str) -> str:
-    """The statement that writes attempts down."""
-    rows = given(dialect, f"id bigint, owner text, number integer, message text, {_KINDS_TRIED}")
-    return f"""
+_RECORD_ON_SQLITE = f"""
 {_RECORD}
-SELECT id, number, owner, outcome, tried, message, detail, {_STARTED}, {clock(dialect)}
-FROM {rows}""".strip()  # noqa: S608 - our own names
-
-
-@lru_cache(maxsize=1)
-def _note(dialect: str) -> str:
-    """The statement that writes what was sent, unless something newer was."""
-    return f"""
+SELECT id, number, owner, outcome, tried, message, detail, {_STARTED}, {clock("sqlite")}
+FROM {given("sqlite", f"id bigint, owner text, number integer, message text, {_KINDS_TRIED}")}
+""".strip()  # noqa: S608 - our own names
+_NOTE_ON_SQLITE = f"""
 {_NOTE}
-SELECT destination, hub, item_id, version, kind, schema, {clock(dialect)}
-FROM {given(dialect, _KINDS_SENT)} WHERE true
+SELECT destination, hub, item_id, version, kind, schema, {clock("sqlite")}
+FROM {given("sqlite", _KINDS_SENT)} WHERE true
 {_UNLESS_NEWER}""".strip()  # noqa: S608 - our own names
-
-
-@lru_cache(maxsize=1)
-def _all_at_once(dialect: str) -> str:
-    """All of these in one statement, in which each sees the tables as they were before it.
-
-    What was sent is written in one order for all workers: two that locked rows in different ones
-    would wait for each other.
-    """
-    now = clock(dialect)
-    rows = given(dialect, f"{_KINDS}, {_KINDS_TRIED}, {_KINDS_SENT}")
-    done = ", ".join(f"'{state}'" for state in _DONE)
-    return f"""
-WITH given AS MATERIALIZED (SELECT * FROM {rows}),
-moved AS ({_moving(dialect, "given")} RETURNING jobs.id, given.number),
+# All of these in one, in which each sees the tables as they were before it. What was sent is
+# written in one order for all workers: two that locked rows in different ones would wait for each
+# other.
+_ALL_ON_POSTGRESQL = f"""
+WITH given AS MATERIALIZED (
+  SELECT * FROM {given("postgresql", f"{_KINDS}, {_KINDS_TRIED}, {_KINDS_SENT}")}
+),
+moved AS ({_moving("postgresql", "given")} RETURNING jobs.id, given.number),
 recorded AS (
   {_RECORD}
   SELECT given.id, number, owner, CASE WHEN moved.id IS NULL THEN 'late' ELSE outcome END,
-    tried, message, detail, {_STARTED}, {now}
+    tried, message, detail, {_STARTED}, {clock("postgresql")}
   FROM given LEFT JOIN moved USING (number, id)
 ),
 forgotten AS (
   DELETE FROM messages USING given JOIN moved USING (id, number)
-  WHERE messages.job = id AND given.state IN ({done})
+  WHERE messages.job = id AND given.state IN ({_LISTED})
 ),
 noted AS (
   {_NOTE}
   SELECT DISTINCT ON (destination, hub, item_id)
-    destination, hub, item_id, version, kind, schema, {now}
+    destination, hub, item_id, version, kind, schema, {clock("postgresql")}
   FROM given JOIN moved USING (id, number)
   WHERE destination IS NOT NULL
   ORDER BY destination, hub, item_id, version DESC, id DESC

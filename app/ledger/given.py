@@ -7,7 +7,7 @@ not know what the rows mean.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,17 +18,13 @@ from app.storage.driver import run
 from app.storage.tables import now_ms
 
 
-def execute_given(
-    connection: Connection,
-    statement: Callable[[str], str],
-    rows: Sequence[Mapping[str, Any]],
-) -> Any:
-    """Execute what `statement` makes for the database's dialect; it has `given(...)` in it once."""
+def execute_given(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Execute a statement for the database's dialect that has `given(...)` in it once."""
     document = _document(rows)
     if "\\u0000" in document:
         # Whatever a destination answers must not keep its job from coming to an end.
         document = _document([_without_nul(row) for row in rows])
-    return run(connection, statement(connection.dialect.name), (document,))
+    return run(connection, statement, (document,))
 
 
 def _document(rows: Sequence[Any]) -> str:

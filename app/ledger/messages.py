@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
@@ -65,9 +64,10 @@ def _keep_all(connection: Connection, wanted: Sequence[_Wanted]) -> list[bool | 
 
 def _write_sqlite(connection: Connection, wanted: Sequence[_Wanted]) -> dict[tuple[int, int], bool]:
     rows = [{"id": one.job.id, "owner": one.job.owner, "number": one.job.attempt} for one in wanted]
-    held = {(row[0], row[1]) for row in execute_given(connection, _renew, rows)}
+    held = {(row[0], row[1]) for row in execute_given(connection, _RENEW_ON_SQLITE, rows)}
     asking = [{"id": one.job.id} for one in wanted if one.unless_newer]
-    outdated = {row[0] for row in execute_given(connection, _outdated, asking)} if asking else set()
+    newer = execute_given(connection, _OUTDATED_ON_SQLITE, asking) if asking else ()
+    outdated = {row[0] for row in newer}
     keeping = [
         (one.job.id, one.body, one.content_type)
         for one in wanted
@@ -95,6 +95,20 @@ def _write_postgresql(
     return {(job, number): kept for job, number, kept in told}
 
 
+_RENEW_ON_SQLITE = f"""
+UPDATE jobs SET lease_until = {clock("sqlite")} + {LEASE_MS}
+FROM {given("sqlite", "id bigint, owner text, number integer")}
+WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
+    AND jobs.state = 'running'
+RETURNING jobs.id, jobs.attempts""".strip()  # noqa: S608 - our own names
+# The jobs whose destination has taken something newer. Not a part of the one above: in what an
+# update returns, SQLite uses no index.
+_OUTDATED_ON_SQLITE = f"""
+SELECT given.id FROM {given("sqlite", "id bigint")}
+JOIN jobs ON jobs.id = given.id AND jobs.state = 'running'
+JOIN sent_items ON sent_items.destination = jobs.target AND sent_items.hub = jobs.hub
+    AND sent_items.item_id = json_extract(jobs.args, '$.item_id')
+WHERE sent_items.version > jobs.version""".strip()  # noqa: S608 - our own names
 _KEEP_ON_SQLITE = (
     "INSERT INTO messages (job, body, content_type, created_at)"  # noqa: S608 - our own names
     f" VALUES (?, ?, ?, {clock('sqlite')}) ON CONFLICT (job) DO NOTHING"
@@ -131,28 +145,3 @@ kept AS (
   ON CONFLICT (job) DO NOTHING
 )
 SELECT id, number, id NOT IN (SELECT id FROM outdated) FROM held""".strip()  # noqa: S608 - our own names
-
-
-@lru_cache(maxsize=2)
-def _renew(dialect: str) -> str:
-    """The statement that renews leases on SQLite, and names those that were there to renew."""
-    return f"""
-UPDATE jobs SET lease_until = {clock(dialect)} + {LEASE_MS}
-FROM {given(dialect, "id bigint, owner text, number integer")}
-WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
-    AND jobs.state = 'running'
-RETURNING jobs.id, jobs.attempts""".strip()  # noqa: S608 - our own names
-
-
-@lru_cache(maxsize=2)
-def _outdated(dialect: str) -> str:
-    """The statement that names on SQLite the jobs whose destination has taken something newer.
-
-    Not a part of `_renew`: in what an update returns, SQLite uses no index.
-    """
-    return f"""
-SELECT given.id FROM {given(dialect, "id bigint")}
-JOIN jobs ON jobs.id = given.id AND jobs.state = 'running'
-JOIN sent_items ON sent_items.destination = jobs.target AND sent_items.hub = jobs.hub
-    AND sent_items.item_id = json_extract(jobs.args, '$.item_id')
-WHERE sent_items.version > jobs.version""".strip()  # noqa: S608 - our own names
