@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import pytest
 from sqlalchemy import update
 
-from app.ledger import Job, accept, claim, counts, finish, readiness
+from app.ledger import Job, accept, claim, counts, due_times, finish, readiness
 from app.retry import Decision
 from app.storage import Storage
 from app.storage.tables import jobs
@@ -111,6 +113,32 @@ def test_one_lane_cannot_take_every_thread(storage: Storage) -> None:
         assert lanes["forward:slow"] == 2
         hang.set()
         assert eventually(lambda: lanes["forward:slow"] == 10)
+
+
+def test_nothing_is_asked_of_the_database_while_every_thread_is_busy(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang, looks = threading.Event(), Counter[str]()
+
+    def look(*what: Any) -> tuple[int, dict[str, int]]:
+        looks["due"] += 1
+        return due_times(*what)
+
+    def run(job: Job) -> None:
+        hang.wait(10)
+        finish(storage, job, DONE)
+
+    monkeypatch.setattr("app.worker.loop.due_times", look)
+    accept_items(storage, 6)
+    with at_work(storage, run, per_lane=2, idle=0.05) as worker:
+        assert eventually(lambda: counts(storage).jobs == {"running": 2, "waiting": 4})
+        before = looks["due"]
+        for _ in range(5):  # whatever rings, and when nothing does
+            worker._bell.ring()
+            time.sleep(0.06)
+        assert looks["due"] == before
+        hang.set()
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 6})
 
 
 def test_lane_of_a_removed_rule_is_worked_as_well(storage: Storage) -> None:
