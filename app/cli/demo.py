@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import click
 import requests
@@ -44,6 +46,8 @@ def demo(*, leave: bool, port: int, sandbox_port: int) -> None:
     An editor creates a banner, which is localized into French and German; publishes it, and it is
     pulled and forwarded; publishes again while the receiver is away, and nothing is lost.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _as_by_interrupt)
     secret = secrets.token_urlsafe(24)
     options = SandboxOptions()
     with (
@@ -155,9 +159,7 @@ def _sandbox(options: SandboxOptions, port: int) -> Iterator[SandboxServer]:
 @contextlib.contextmanager
 def _service(environment: dict[str, str], url: str, story: Story) -> Iterator[None]:
     # Nothing of the caller's configuration may reach the demo, but what a process needs to start.
-    kept = {
-        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ
-    }
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES & os.environ.keys()}
     directory = environment["DATABASE_URL"].removeprefix("sqlite:///").rpartition("/")[0]
     process = subprocess.Popen(
         (sys.executable, "-m", "app", "serve"),
@@ -201,6 +203,13 @@ def free_port() -> int:
     """Find a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def _as_by_interrupt(number: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that the service ends as well and the directory goes."""
+    # Once: a second signal must not break off what the first one began.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _wait_for_interrupt() -> None:
