@@ -17,7 +17,7 @@ from flask import Flask
 from app.observability import tracing
 from app.web import api, dashboard, errors, health, limits, metrics, request_ids, spans, webhooks
 from app.web.auth import AdminGate
-from app.web.hardening import hardened
+from app.web.headers import hardened
 from app.web.limits import MAX_BODY
 from app.web.services import DoorLedger, DoorServices
 

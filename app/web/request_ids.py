@@ -18,6 +18,7 @@ import structlog
 from flask import request
 
 from app.observability import tracing
+from app.web.headers import adding
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,7 +44,7 @@ def named(app: WSGIApplication) -> WSGIApplication:
             place = tracing.read_headers(traceparent, environ.get("HTTP_TRACESTATE"))
             _go_on_from(environ, place)
         try:
-            return app(environ, _telling(name, start_response))
+            return app(environ, adding(start_response, (HEADER, name)))
         finally:
             # The next request of this thread must not begin with this one's name.
             structlog.contextvars.unbind_contextvars("http_request_id", "trace_id")
@@ -66,13 +67,6 @@ def _go_on_from(environ: WSGIEnvironment, place: tracing.TraceContext | None) ->
     if place:
         environ[_TRACE] = place
         structlog.contextvars.bind_contextvars(trace_id=place.trace_id)
-
-
-def _telling(name: str, start_response: StartResponse) -> StartResponse:
-    def start(status: str, headers: list[tuple[str, str]], *more: object) -> object:
-        return start_response(status, [*headers, (HEADER, name)], *more)  # type: ignore[arg-type]
-
-    return start  # type: ignore[return-value]
 
 
 def _made_up() -> str:
