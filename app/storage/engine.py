@@ -128,7 +128,7 @@ class Storage:
             look_after_pauses(self.engine)
             plain = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._plain = Lender(plain)
-        self._writing = Lender(self.engine, writes=True)
+        self._writing = Lender(self.engine.execution_options(dc_relay_write=True))
 
     def _connect_args(self) -> dict[str, Any]:
         if self.is_sqlite:
@@ -171,11 +171,8 @@ class Storage:
 
         On PostgreSQL: BEGIN and COMMIT are journeys of their own. On SQLite it is `write`.
         """
-        if self.is_sqlite:
-            with self.write() as connection:
-                yield connection
-            return
-        with _translated(), self._plain.lent() as connection:
+        # A read of PostgreSQL's has no transaction either.
+        with self.write() if self.is_sqlite else self.read() as connection:
             yield connection
 
     def together(self, verb: Callable[[Connection], Result]) -> Result:

@@ -13,13 +13,11 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 
-# Who used a connection so long ago at the most, in seconds, need not ask whether it is there still:
+# Who had a connection so long ago at the most, in seconds, need not ask whether it is there still:
 # should it have been cut since, that is as if it were cut within the next statement.
 FRESH = 1.0
 # How long the end of the process waits for who is using it, in seconds.
 _PATIENCE = 1.0
-# Where a connection has the time of its last use.
-USED_AT = "used_at"
 
 
 class Lender:
@@ -28,26 +26,25 @@ class Lender:
     One that was not used for a while comes from the pool anew, which may ask whether it is there.
     """
 
-    def __init__(self, engine: Engine, *, writes: bool = False) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writes = writes
         self._taken = threading.Lock()
         self._kept: Connection | None = None
+        self._used_at = 0.0
 
     @contextmanager
     def lent(self) -> Iterator[Connection]:
         """Lend a connection; it comes back without a transaction, and is let go after an error."""
         if not self._taken.acquire(blocking=False):
-            with self._connect() as connection:
+            with self._engine.connect() as connection:
                 yield connection
-                connection.info[USED_AT] = time.monotonic()
             return
         try:
             connection = self._at_hand()
             yield connection
             if connection.in_transaction():
                 connection.rollback()
-            connection.info[USED_AT] = time.monotonic()
+            self._used_at = time.monotonic()
         except BaseException:
             self._let_go()
             raise
@@ -61,15 +58,11 @@ class Lender:
             self._taken.release()
 
     def _at_hand(self) -> Connection:
-        if self._kept is not None and time.monotonic() - self._kept.info[USED_AT] > FRESH:
+        if self._kept is not None and time.monotonic() - self._used_at > FRESH:
             self._let_go()
         if self._kept is None:
-            self._kept = self._connect()
+            self._kept = self._engine.connect()
         return self._kept
-
-    def _connect(self) -> Connection:
-        connection = self._engine.connect()
-        return connection.execution_options(dc_relay_write=True) if self._writes else connection
 
     def _let_go(self) -> None:
         kept, self._kept = self._kept, None

@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
-from app.storage.lending import FRESH, USED_AT
+from app.storage.lending import FRESH
 
 # The server ends a statement itself at the timeout; this much later it will not answer any more.
 _SILENCE = 0.25
@@ -61,8 +61,10 @@ def look_after_pauses(engine: Engine) -> None:
     """
 
     def out(connection: Any, record: Any, _proxy: Any) -> None:
-        used_at = record.info.get(USED_AT)
-        if used_at is None or time.monotonic() - used_at < FRESH:
+        now = time.monotonic()
+        before = record.info.get("out_at", now)
+        record.info["out_at"] = now
+        if now - before < FRESH:
             return
         try:
             engine.dialect.do_ping(connection)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from app.errors import SchemaMismatch, StorageUnavailable
 from app.storage import Storage, WriteLock, check_schema, upgrade_schema
@@ -102,27 +102,53 @@ def test_postgres_that_is_away_is_unavailable() -> None:
     one.close()
 
 
-def test_connection_that_was_cut_while_it_lay_idle_is_opened_anew(storage: Storage) -> None:
-    if storage.is_sqlite:
-        pytest.skip("a file is not cut")
-    mine = text("SELECT pg_backend_pid()")
-    ways = (storage.read, storage.at_once, storage.write)
+def backend(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
-    def used() -> set[int]:
-        found = set()
-        for way in ways:
-            with way() as connection:
-                found.add(connection.execute(mine).scalar_one())
-        return found
 
-    cut = used()
+def cut(storage: Storage, pids: set[int]) -> None:
+    """Have PostgreSQL close these sessions, and wait until they would be asked about."""
     other = Storage(storage.url.render_as_string(hide_password=False))
     with other.read() as connection:
-        for pid in cut:
+        for pid in pids:
             connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
     other.close()
     time.sleep(1.1)
-    assert not used() & cut
+
+
+def test_connection_that_was_cut_while_it_lay_idle_is_opened_anew(storage: Storage) -> None:
+    if storage.is_sqlite:
+        pytest.skip("a file is not cut")
+
+    def used() -> set[int]:
+        found = set()
+        for way in (storage.read, storage.at_once, storage.write):
+            with way() as connection:
+                found.add(backend(connection))
+        return found
+
+    before = used()
+    cut(storage, before)
+    assert not used() & before
+
+
+def test_connection_whose_only_use_failed_is_not_taken_for_a_new_one(storage: Storage) -> None:
+    if storage.is_sqlite:
+        pytest.skip("a file is not cut")
+    unused = Storage(storage.url.render_as_string(hide_password=False))
+    found: set[int] = set()
+
+    def fail() -> None:
+        with unused.read() as connection:
+            found.add(backend(connection))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    cut(storage, found)
+    with unused.read() as connection:
+        assert backend(connection) not in found
+    unused.close()
 
 
 def test_what_is_prepared_outlives_reads_and_writes(storage: Storage) -> None:
