@@ -32,6 +32,8 @@ from app.storage import Storage
 
 _ENDED_WELL = frozenset({"succeeded", "skipped", "superseded"})
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LANG"})
+# From whoever has a time limit, and from a terminal that is closed.
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
 _STARTED_WITHIN = 30.0
 _DONE_WITHIN = 60.0
 
@@ -46,7 +48,7 @@ def demo(*, leave: bool, port: int, sandbox_port: int) -> None:
     An editor creates a banner, which is localized into French and German; publishes it, and it is
     pulled and forwarded; publishes again while the receiver is away, and nothing is lost.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDS:
         signal.signal(number, _as_by_interrupt)
     secret = secrets.token_urlsafe(24)
     options = SandboxOptions()
@@ -205,10 +207,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _as_by_interrupt(number: int, _frame: FrameType | None) -> None:
+def _as_by_interrupt(_number: int, _frame: FrameType | None) -> None:
     """End as Ctrl-C does, so that the service ends as well and the directory goes."""
     # Once: a second signal must not break off what the first one began.
-    signal.signal(number, signal.SIG_IGN)
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -79,20 +79,19 @@ class Screen:
 
     def says(self, text: str) -> bool:
         """Whether the page has a text, or soon has: a form may be leading to its page still."""
-        waiting = WebDriverWait(
-            self.browser, 10, 0.05, [NoSuchElementException, StaleElementReferenceException]
-        )
         with suppress(TimeoutException):
-            waiting.until(lambda browser: text in browser.find_element(By.TAG_NAME, "main").text)
+            self._waiting.until(lambda page: text in page.find_element(By.TAG_NAME, "main").text)
             return True
         return False
 
     def click(self, link: str) -> None:
         """Follow a link, once it is there: a form may be leading to its page still."""
-        waiting = WebDriverWait(
-            self.browser, 10, 0.05, [NoSuchElementException, StaleElementReferenceException]
-        )
-        waiting.until(lambda browser: browser.find_element(By.LINK_TEXT, link)).click()
+        self._waiting.until(lambda page: page.find_element(By.LINK_TEXT, link)).click()
+
+    @property
+    def _waiting(self) -> WebDriverWait[Chrome]:
+        passing = [NoSuchElementException, StaleElementReferenceException]
+        return WebDriverWait(self.browser, 10, 0.05, passing)
 
     def wait_until(self, code: str) -> None:
         """Wait until a script's expression is true; the page asks again every three seconds."""
