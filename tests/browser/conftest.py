@@ -20,6 +20,9 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -78,15 +81,20 @@ class Screen:
         return self.browser.execute_script(code, *arguments)
 
     def says(self, text: str) -> bool:
-        """Whether the page has a text, or soon has: a form may be leading to its page still."""
+        """Whether the page has a text, or soon has: it may be loading still."""
         with suppress(TimeoutException):
             self._waiting.until(lambda page: text in page.find_element(By.TAG_NAME, "main").text)
             return True
         return False
 
-    def click(self, link: str) -> None:
-        """Follow a link, once it is there: a form may be leading to its page still."""
-        self._waiting.until(lambda page: page.find_element(By.LINK_TEXT, link)).click()
+    def press(self, element: WebElement) -> None:
+        """Press Enter on a link, a button or a field, and wait until it has led to another page.
+
+        Whoever looks sooner may see the old page, or lose it between two looks.
+        """
+        old = self.browser.find_element(By.TAG_NAME, "html")
+        element.send_keys(Keys.ENTER)
+        self._waiting.until(staleness_of(old))
 
     @property
     def _waiting(self) -> WebDriverWait[Chrome]:
@@ -137,7 +145,7 @@ def signed_in(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         width(browser, 1200)
         screen.open("/login")
         browser.find_element(By.ID, "token").send_keys(TOKEN)
-        browser.find_element(By.CSS_SELECTOR, "main button").click()
+        screen.press(browser.find_element(By.CSS_SELECTOR, "main button"))
         yield screen
 
 

@@ -155,8 +155,10 @@ def test_page_works_without_scripts(screen: Screen) -> None:
     screen.browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", off)
     try:
         screen.open("/events")
-        screen.browser.find_element(By.ID, "label").send_keys("shop h", Keys.ENTER)
-        screen.click("Shop hero")
+        label = screen.browser.find_element(By.ID, "label")
+        label.send_keys("shop h")
+        screen.press(label)
+        screen.press(screen.browser.find_element(By.LINK_TEXT, "Shop hero"))
         assert screen.says("Given up. Mend the cause")
     finally:
         screen.browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
@@ -164,12 +166,13 @@ def test_page_works_without_scripts(screen: Screen) -> None:
 
 def test_destination_is_paused_and_resumed_by_hand(screen: Screen) -> None:
     screen.open("/destinations")
-    screen.browser.find_element(By.NAME, "reason").send_keys("a new index", Keys.ENTER)
+    reason = screen.browser.find_element(By.NAME, "reason")
+    reason.send_keys("a new index")
+    screen.press(reason)
     assert screen.says("search is paused")
     assert screen.says("a new index")
-    screen.browser.find_element(
-        By.XPATH, "//h2[contains(., 'search')]/..//button[contains(., 'Resume')]"
-    ).click()
+    resume = "//h2[contains(., 'search')]/..//button[contains(., 'Resume')]"
+    screen.press(screen.browser.find_element(By.XPATH, resume))
     assert screen.says("search is sent its queue again")
 
 
@@ -177,15 +180,14 @@ def test_destination_is_paused_and_resumed_by_hand(screen: Screen) -> None:
 def test_dead_group_is_looked_at_and_retried_with_the_keyboard_alone(screen: Screen) -> None:
     _shoot(screen)
     screen.open("/dead")
-    screen.browser.find_element(By.CSS_SELECTOR, "a.button[href*=shop]").send_keys(Keys.ENTER)
+    screen.press(screen.browser.find_element(By.CSS_SELECTOR, "a.button[href*=shop]"))
     assert screen.says("Retry 3 dead jobs")
     screen.open("/dead")
     for _ in range(30):
         screen.browser.switch_to.active_element.send_keys(Keys.TAB)
         if screen.browser.switch_to.active_element.text.startswith("Retry all 3"):
             break
-    screen.browser.switch_to.active_element.send_keys(Keys.ENTER)
-    screen.wait_until("document.querySelector('.notice') !== null")
+    screen.press(screen.browser.switch_to.active_element)
     assert screen.says("3 jobs will be tried again now.")
 
 
