@@ -56,28 +56,28 @@ class BrokerClient:
             broker = self._brokers.get(destination)
             if broker is None:
                 broker = self._brokers[destination] = _Broker(destination)
-        # None is chained: such errors quote the address.
         try:
             broker.send(request, headers)
-        except _Unroutable:
-            problem = _error(DestinationRefused, destination, "no queue is bound where it goes")
-        except _amqp.MessageNacked:
-            problem = _error(DestinationUnavailable, destination, "it did not take the message")
-        except _amqp.ChannelError as error:
-            text = f"it refuses the message ({type(error).__name__})"
-            problem = _error(DestinationRefused, destination, text)
-        except TimeoutError:
-            problem = _error(DestinationUnavailable, destination, "timed out", timed_out=True)
         except broker.errors as error:
-            text = f"no answer ({type(error).__name__})"
-            problem = _error(DestinationUnavailable, destination, text)
+            problem = _problem(error, destination)
         else:
             return "confirmed" if _is_amqp(destination) else "queued"
-        raise problem from None
+        # Not chained: such errors quote the address.
+        raise problem
 
     def dial(self, destination: Destination) -> None:
-        """Open a connection and close it; raises what kombu and the guard raise."""
-        _hang_up(_dial(destination))
+        """Open a connection and close it; raises what kombu and the guard raise.
+
+        That the broker says no, as to a wrong password, is a `DestinationError` as in `send`.
+        """
+        try:
+            line = _dial(destination)
+        except (_amqp.ChannelError, *_answers_of_sqs(destination)) as error:
+            problem = _problem(error, destination)
+        else:
+            _hang_up(line)
+            return
+        raise problem
 
 
 class _Unroutable(Exception):
@@ -104,6 +104,7 @@ class _Broker:
             *known.connection_errors,
             *known.channel_errors,
             *(OSError, _kombu_exceptions.KombuError, _amqp.AMQPError),
+            *(_amqp.MessageNacked, _Unroutable, *_answers_of_sqs(destination)),
         )
 
     def close(self) -> None:
@@ -121,7 +122,7 @@ class _Broker:
         else:
             try:
                 self._through(kept, request, headers)
-            except _amqp.ChannelError:
+            except (_amqp.ChannelError, _amqp.MessageNacked, _Unroutable):
                 raise
             except self.errors:
                 # It may have been closed while nobody used it. A second copy does no harm.
@@ -213,6 +214,10 @@ def _connection(destination: Destination) -> Any:
         options = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
         if scheme_of(destination.url) == "rediss":
             secured = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    else:
+        # boto3 would wait for a minute, five times.
+        once = {"retries": {"total_max_attempts": 1}}
+        options = {"client-config": {"connect_timeout": seconds, "read_timeout": seconds, **once}}
     return _kombu.Connection(
         destination.url, connect_timeout=seconds, ssl=secured, transport_options=options
     )
@@ -226,6 +231,42 @@ def _hang_up(line: _Line) -> None:
 
 def _is_amqp(destination: Destination) -> bool:
     return scheme_of(destination.url).startswith("amqp")
+
+
+def _problem(error: Exception, destination: Destination) -> DestinationError:
+    """What an error of kombu or of the library below it means for the message."""
+    name = type(error).__name__
+    if isinstance(error, _Unroutable):
+        return _error(DestinationRefused, destination, "no queue is bound where it goes")
+    if isinstance(error, _amqp.MessageNacked):
+        return _error(DestinationUnavailable, destination, "it did not take the message")
+    if isinstance(error, _amqp.ChannelError):
+        return _error(DestinationRefused, destination, f"it refuses ({name})")
+    if isinstance(error, _answers_of_sqs(destination)):
+        return _told_by_sqs(error, destination)
+    # The builtin one, and each library's own.
+    if "Timeout" in name:
+        return _error(DestinationUnavailable, destination, "timed out", timed_out=True)
+    return _error(DestinationUnavailable, destination, f"no answer ({name})")
+
+
+def _answers_of_sqs(destination: Destination) -> tuple[type[Exception], ...]:
+    """What botocore raises when SQS says no; kombu names only what concerns the connection."""
+    if scheme_of(destination.url) != "sqs":
+        return ()
+    return (import_module("botocore.exceptions").ClientError,)
+
+
+def _told_by_sqs(error: Any, destination: Destination) -> DestinationError:
+    """What SQS answered: its code tells too many requests from bad ones, the status does not.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+    """
+    code = str(error.response.get("Error", {}).get("Code", "unknown"))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    if status >= 500 or "Throttl" in code:
+        return _error(DestinationUnavailable, destination, f"it answered {code}")
+    return _error(DestinationRefused, destination, f"it refuses ({code})")
 
 
 def _error(
