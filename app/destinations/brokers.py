@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -238,8 +238,6 @@ def _problem(error: Exception, destination: Destination) -> DestinationError:
     name = type(error).__name__
     if isinstance(error, _Unroutable):
         return _error(DestinationRefused, destination, "no queue is bound where it goes")
-    if isinstance(error, _amqp.MessageNacked):
-        return _error(DestinationUnavailable, destination, "it did not take the message")
     if isinstance(error, _amqp.ChannelError):
         return _error(DestinationRefused, destination, f"it refuses ({name})")
     if isinstance(error, _answers_of_sqs(destination)):
@@ -247,7 +245,23 @@ def _problem(error: Exception, destination: Destination) -> DestinationError:
     # The builtin one, and each library's own.
     if "Timeout" in name:
         return _error(DestinationUnavailable, destination, "timed out", timed_out=True)
-    return _error(DestinationUnavailable, destination, f"no answer ({name})")
+    return _error(DestinationUnavailable, destination, _why_not(error))
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, _amqp.MessageNacked):
+        return "it did not take the message"
+    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+        return "TLS failed"
+    return f"no answer ({type(error).__name__})"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what lies below it: each library wraps those of `ssl` in its own way."""
+    at: BaseException | None = error
+    while at is not None:
+        yield at
+        at = at.__cause__ or at.__context__
 
 
 def _answers_of_sqs(destination: Destination) -> tuple[type[Exception], ...]:

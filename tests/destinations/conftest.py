@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from app.destinations.sending import DestinationClient
+from tests.destinations.fronting import Front
 from tests.servers import Answering, ScriptedServer
 
+Secured = Callable[..., str]
 Serve = Callable[[Answering], ScriptedServer]
 
 
@@ -28,3 +34,51 @@ def client() -> Iterator[DestinationClient]:
     opened = DestinationClient()
     yield opened
     opened.close()
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def _certificate(folder: Path, name: str, *extensions: str) -> None:
+    """A certificate by the authority of this folder, with its key beside it."""
+    _openssl(
+        folder,
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "1", "-subj", f"/CN={name}"),
+        *(() if name == "ca" else ("-CA", "ca.pem", "-CAkey", "ca.key")),
+        *(part for extension in extensions for part in ("-addext", extension)),
+    )
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and certificates by it: of this server, of a client, and of another server."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not on the PATH")
+    folder = tmp_path_factory.mktemp("pem")
+    _certificate(folder, "ca", "keyUsage=critical,keyCertSign", "basicConstraints=critical,CA:TRUE")
+    leaf = ("basicConstraints=critical,CA:FALSE", "authorityKeyIdentifier=keyid")
+    _certificate(folder, "server", *leaf, "subjectAltName=IP:127.0.0.1")
+    _certificate(folder, "client", *leaf)
+    _certificate(folder, "other", *leaf, "subjectAltName=DNS:other.example")
+    both = (folder / "client.pem").read_text() + (folder / "client.key").read_text()
+    (folder / "both.pem").write_text(both)
+    return folder
+
+
+@pytest.fixture
+def secured(pem: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Secured]:
+    """The address of a broker behind a certificate, whose authority everybody trusts or not."""
+    with ExitStack() as opened:
+
+        def start(url: str, certificate: str, *, trusted: bool) -> str:
+            if trusted:
+                monkeypatch.setenv("SSL_CERT_FILE", str(pem / "ca.pem"))
+            parts = urlsplit(url)
+            front = Front(int(parts.port or 0), pem / f"{certificate}.pem")
+            opened.callback(front.close)
+            place = parts.netloc.replace(f":{parts.port}", f":{front.port}")
+            return parts._replace(scheme=f"{parts.scheme}s", netloc=place).geturl()
+
+        yield start

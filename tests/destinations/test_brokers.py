@@ -24,6 +24,7 @@ from app.destinations.message import Message
 from app.destinations.sending import DestinationClient
 from app.errors import DestinationRefused, DestinationUnavailable
 from tests.config.loading import FILE_HUB, load
+from tests.destinations.conftest import Secured
 from tests.traces import STATE, assert_continues, within_a_trace
 
 kombu: Any = pytest.importorskip("kombu", reason="dc-relay[queues] is not installed")
@@ -135,6 +136,25 @@ def test_threads_share_a_client_and_nothing_is_lost(
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(send, range(60)))
     assert {int(_body(message)) for message in _read(url, name, 60)} == set(range(60))
+
+
+@both
+def test_message_goes_through_tls(
+    client: DestinationClient, secured: Secured, url: str, name: str
+) -> None:
+    destination = _to(secured(url, "server", trusted=True), queue=name)
+    assert _send(client, destination) in {"confirmed", "queued"}
+    assert len(_read(url, name, 1)) == 1
+
+
+@both
+@pytest.mark.parametrize(("certificate", "trusted"), [("server", False), ("other", True)])
+def test_broker_whose_certificate_is_not_good_gets_nothing(
+    client: DestinationClient, secured: Secured, url: str, *, certificate: str, trusted: bool
+) -> None:
+    destination = _to(secured(url, certificate, trusted=trusted), queue="q")
+    with pytest.raises(DestinationUnavailable, match="TLS failed"):
+        _send(client, destination)
 
 
 @NO_RABBIT

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,35 +20,6 @@ from app.errors import DestinationUnavailable
 from tests.config.loading import FILE_DESTINATION, FILE_HUB, load
 
 MESSAGE = Message(b"{}", "application/json", "msg-1")
-
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not on the PATH")
-
-
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def _certificate(folder: Path, name: str, *extensions: str) -> None:
-    """A certificate by the authority of this folder, with its key beside it."""
-    _openssl(
-        folder,
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "1", "-subj", f"/CN={name}"),
-        *(() if name == "ca" else ("-CA", "ca.pem", "-CAkey", "ca.key")),
-        *(part for extension in extensions for part in ("-addext", extension)),
-    )
-
-
-@pytest.fixture(scope="module")
-def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pem")
-    _certificate(folder, "ca", "keyUsage=critical,keyCertSign", "basicConstraints=critical,CA:TRUE")
-    leaf = ("basicConstraints=critical,CA:FALSE", "authorityKeyIdentifier=keyid")
-    _certificate(folder, "server", *leaf, "subjectAltName=IP:127.0.0.1")
-    _certificate(folder, "client", *leaf)
-    both = (folder / "client.pem").read_text() + (folder / "client.key").read_text()
-    (folder / "both.pem").write_text(both)
-    return folder
 
 
 class _Handler(BaseHTTPRequestHandler):
