@@ -196,6 +196,8 @@ class Worker:
                 self._beat_once()
             except StorageUnavailable as error:
                 _log.warning("worker.beat-missed", detail=str(error))
+            except Exception:  # noqa: BLE001 - without beats its jobs would be taken from it for ever
+                _log.exception("worker.beat-failed")
             if self._beats_end.wait(self._options.beat_every):
                 return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from typing import Protocol
@@ -53,8 +54,12 @@ class FileBell:
         self._seen = self._version()
 
     def _version(self) -> int:
-        self._cursor.execute("PRAGMA data_version")
-        [(version,)] = self._cursor.fetchall()
+        """The counter, or -1 while the file cannot be read: whoever asks for jobs is told that."""
+        try:
+            self._cursor.execute("PRAGMA data_version")
+            [(version,)] = self._cursor.fetchall()
+        except sqlite3.Error:
+            return -1
         return int(version)
 
     def ring(self) -> None:
@@ -68,7 +73,7 @@ class FileBell:
             if self._rung.wait(min(left, _LOOK_EVERY)):
                 break
             version = self._version()
-            if version != self._seen:
+            if version not in (self._seen, -1):
                 self._seen = version
                 break
         self._rung.clear()

@@ -6,17 +6,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from app.ledger import Job, accept, claim, counts, due_times, finish, readiness
+from app.ledger import Job, accept, beat, claim, counts, due_times, finish, readiness
 from app.retry import Decision
-from app.storage import Storage
+from app.storage import Storage, upgrade_schema
 from app.storage.tables import jobs
 from app.worker import Worker, WorkerOptions
+from app.worker.waking import FileBell
 from tests.ledger.making import accept_items, event, forward_plan
 from tests.relay import eventually
 
@@ -65,6 +66,35 @@ def test_jobs_are_done(storage: Storage) -> None:
     accept_items(storage, 20)
     with at_work(storage, succeeding(storage)):
         assert eventually(lambda: counts(storage).jobs == {"succeeded": 20})
+
+
+def test_worker_beats_again_after_a_fault(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, beats = [RuntimeError("a fault of ours")], []
+
+    def faulty(*arguments: Any, **named: Any) -> None:
+        if faults:
+            raise faults.pop()
+        beats.append(beat(*arguments, **named))
+
+    monkeypatch.setattr("app.worker.loop.beat", faulty)
+    with at_work(storage, succeeding(storage)):
+        assert eventually(lambda: len(beats) > 1)
+
+
+def test_bell_of_a_file_that_cannot_be_read_is_silent(sqlite_url: str) -> None:
+    with closing(Storage(sqlite_url)) as storage:
+        upgrade_schema(storage)
+        bell = FileBell(storage)
+        bell._cursor.close()
+        bell.wait(0.05)
+        bell._cursor = bell._connection.cursor()
+        accept(storage, [(event(), [])])
+        started = time.monotonic()
+        bell.wait(10)
+        assert time.monotonic() - started < 10
+        bell.close()
 
 
 def test_new_job_wakes_a_worker_that_would_sleep_for_long(storage: Storage) -> None:
