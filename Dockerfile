@@ -7,8 +7,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 RUN python -m venv /opt/dc-relay
 WORKDIR /build
 # The dependencies first: this layer is built again only when the lock changes.
-COPY requirements.txt ./
-RUN /opt/dc-relay/bin/pip install --require-hashes -r requirements.txt
+# --build-arg REQUIREMENTS=requirements-extras.txt: with queues and OpenTelemetry.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-extras.txt ./
+RUN /opt/dc-relay/bin/pip install --require-hashes -r "$REQUIREMENTS"
 COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
 RUN /opt/dc-relay/bin/pip install --no-deps .

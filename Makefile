@@ -9,6 +9,8 @@ LOCK_VENV := $(VENV)/lock
 PIP_TOOLS := pip-tools==7.6.2
 LOCK_FLAGS := --quiet --generate-hashes --strip-extras --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links --no-header --no-annotate
+# What requirements-extras.txt has besides, for an image or a platform that shall have it.
+EXTRAS := --extra queues --extra sqs --extra otel
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -52,7 +54,9 @@ format: setup ## Put the code in the house's format
 lock: $(LOCK_VENV)/.installed ## Lock again after a change in pyproject.toml (LOCK_ARGS=--upgrade: newest)
 	$(LOCK_VENV)/bin/pip-compile $(LOCK_FLAGS) $(LOCK_ARGS) -o requirements.txt pyproject.toml
 	$(LOCK_VENV)/bin/pip-compile $(LOCK_FLAGS) $(LOCK_ARGS) --allow-unsafe -c requirements.txt \
-		--extra dev --extra queues --extra otel -o requirements-dev.txt pyproject.toml
+		$(EXTRAS) -o requirements-extras.txt pyproject.toml
+	$(LOCK_VENV)/bin/pip-compile $(LOCK_FLAGS) $(LOCK_ARGS) --allow-unsafe -c requirements-extras.txt \
+		$(EXTRAS) --extra dev -o requirements-dev.txt pyproject.toml
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('dc-relay needs Python 3.11 or newer, and this is ' + sys.version.split()[0] + '. Name another one: make setup PYTHON=python3.11')"

@@ -25,7 +25,7 @@ BROKERS: dict[str, tuple[str, str]] = {
     "amqps": ("kombu", "dc-relay[queues]"),
     "redis": ("redis", "dc-relay[queues]"),
     "rediss": ("redis", "dc-relay[queues]"),
-    "sqs": ("boto3", "dc-relay[queues] kombu[sqs]"),
+    "sqs": ("boto3", "dc-relay[queues,sqs]"),
 }
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
 # RFC 9110, section 8.3.1: a type, a subtype and parameters.

@@ -112,7 +112,7 @@ def test_the_image_is_built_from_the_lock() -> None:
     installs = [line for line in instructions(STAGES[0], "RUN") if "install" in line]
 
     assert [line.partition(" install ")[2] for line in installs] == [
-        "--require-hashes -r requirements.txt",
+        '--require-hashes -r "$REQUIREMENTS"',
         "--no-deps .",
     ]
 

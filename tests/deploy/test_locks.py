@@ -9,7 +9,7 @@ import pytest
 from app import __version__
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-extras.txt", "requirements-dev.txt")
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -38,18 +38,22 @@ def test_a_lock_names_no_address(lock: str) -> None:
 
 
 def test_tests_run_on_the_very_packages_that_are_deployed() -> None:
-    deployed, tested = pins("requirements.txt"), pins("requirements-dev.txt")
+    deployed, extended, tested = (pins(lock) for lock in LOCKS)
 
-    assert {name: tested.get(name) for name in deployed} == deployed
+    assert {name: extended.get(name) for name in deployed} == deployed
+    assert {name: tested.get(name) for name in extended} == extended
 
 
 def test_what_the_project_asks_for_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
+    extras = project["optional-dependencies"]
+    tools = extras.pop("dev")
+
     assert {named(wanted) for wanted in project["dependencies"]} <= pins("requirements.txt").keys()
-    assert {named(wanted) for wanted in project["optional-dependencies"]["dev"]} <= pins(
-        "requirements-dev.txt"
-    ).keys()
+    for wanted in extras.values():
+        assert {named(each) for each in wanted} <= pins("requirements-extras.txt").keys()
+    assert {named(wanted) for wanted in tools} <= pins("requirements-dev.txt").keys()
 
 
 def test_one_version_everywhere() -> None:
