@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +119,7 @@ class Storage:
         # Each step has its own bound; a verb waits for the group before its own as well.
         self._shared = SharedWrites(self.write, timeout=3 * timeout)
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _set_pragmas)
+            event.listen(self.engine, "connect", partial(_set_pragmas, timeout))
             event.listen(self.engine, "begin", _begin)
             plain = self.engine
         else:
@@ -206,14 +208,28 @@ class Storage:
             self._lock.close()
 
 
-def _set_pragmas(connection: Any, _record: Any) -> None:
+def _set_pragmas(timeout: float, connection: Any, _record: Any) -> None:
     # The driver must not open transactions by itself: `_begin` chooses which kind.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _use_wal(cursor, time.monotonic() + timeout)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor, deadline: float) -> None:
+    # Where several open a new file at the same moment, SQLite fails this at once instead of waiting
+    # as for any other lock.
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOCK_POLL)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

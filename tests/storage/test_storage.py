@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_upgrade_twice_and_by_many_at_once_is_one_upgrade(empty_database_url: st
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upgrade, range(4)))
+
+
+def test_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(6)
+
+    def opened(place: Path) -> None:
+        with closing(Storage(f"sqlite:///{place}")) as one:
+            together.wait(10)
+            one.ping()
+
+    # One file in ten or so made trouble.
+    for number in range(50):
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(opened, [tmp_path / f"{number}.db"] * 6))
 
 
 def test_missing_schema_says_what_to_run(empty_database_url: str) -> None:
