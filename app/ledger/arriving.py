@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, func, literal_column, select
@@ -43,6 +42,43 @@ _CROWDED = Constant(
     .group_by(jobs.c.key)
     .having(func.count().filter(in_state(jobs, "waiting")) > literal_column("1"))
 )
+
+# Events, then the jobs of those that are new, then what the caller wants to know of both. The keys
+# are looked up one by one and in the index that has them, whatever the planner believes of a table
+# that has just filled.
+_ARRIVE = f"""
+WITH clock AS MATERIALIZED (SELECT {clock("postgresql")} AS now),
+new AS (
+  INSERT INTO webhook_events ({listed(_OF_EVENTS)}, received_at, body)
+  SELECT {listed(_OF_EVENTS, "given")}, clock.now, given.body
+  FROM clock, ROWS FROM (
+      json_to_recordset(%s::json) AS ({kinds(webhook_events, _OF_EVENTS)}), unnest(%b::bytea[])
+    ) WITH ORDINALITY AS given({listed(_OF_EVENTS)}, body, place)
+  ORDER BY given.place
+  ON CONFLICT DO NOTHING RETURNING id, hub, event_id
+),
+made AS (
+  INSERT INTO jobs (event, {listed(_OF_JOBS)}, version, run_at, created_at)
+  SELECT new.id, {listed(_OF_JOBS, "wanted")}, coalesce(nullif(wanted.version, 0), clock.now),
+    clock.now + wanted.delay, clock.now
+  FROM clock, json_to_recordset(%s::json)
+    AS wanted({kinds(jobs, (*_OF_JOBS, "version"))}, event_id text, place integer, delay bigint)
+  JOIN new ON new.hub = wanted.hub AND new.event_id = wanted.event_id
+  ORDER BY wanted.place
+  RETURNING id, key
+)
+SELECT clock.now,
+  (SELECT coalesce(json_agg(json_build_array(id, hub, event_id)), '[]') FROM new) AS events,
+  (SELECT coalesce(json_agg(json_build_array(id, key) ORDER BY id), '[]') FROM made) AS jobs,
+  ARRAY(SELECT made.key FROM made CROSS JOIN LATERAL (
+    SELECT FROM (
+      SELECT state FROM jobs WHERE jobs.key = made.key AND state IN ('waiting', 'running') OFFSET 0
+    ) AS active
+    WHERE state = 'waiting' LIMIT 1
+  ) AS waits) AS waited_for,
+  (SELECT pg_notify('{JOBS_CHANNEL}', '') WHERE EXISTS (SELECT FROM made))
+FROM clock
+"""  # noqa: S608 - our own names
 
 
 @dataclass(frozen=True)
@@ -113,7 +149,7 @@ def _write_postgresql(connection: Connection, batch: Batch) -> Written:
         [event.body for event, _ in batch],
         json.dumps(wanted),
     )
-    ((now, arrived, made, waited_for, _),) = run(connection, _statement(), parameters)
+    ((now, arrived, made, waited_for, _),) = run(connection, _ARRIVE, parameters)
     new = {(hub, event_id): row_id for row_id, hub, event_id in arrived}
     events = [
         new.get((event.hub, event.id)) if first[event.hub, event.id] == place else None
@@ -159,45 +195,3 @@ def _job_row(plan: Plan, hub: str) -> _Row:
         "state": "waiting",
         "delay": round(plan.delay * 1000),
     }
-
-
-@cache
-def _statement() -> str:
-    """Events, then the jobs of those that are new, then what the caller wants to know of both.
-
-    The keys are looked up one by one and in the index that has them, whatever the planner believes
-    of a table that has just filled.
-    """
-    events, made = kinds(webhook_events, _OF_EVENTS), kinds(jobs, (*_OF_JOBS, "version"))
-    return f"""
-WITH clock AS MATERIALIZED (SELECT {clock("postgresql")} AS now),
-new AS (
-  INSERT INTO webhook_events ({listed(_OF_EVENTS)}, received_at, body)
-  SELECT {listed(_OF_EVENTS, "given")}, clock.now, given.body
-  FROM clock, ROWS FROM (json_to_recordset(%s::json) AS ({events}), unnest(%b::bytea[]))
-    WITH ORDINALITY AS given({listed(_OF_EVENTS)}, body, place)
-  ORDER BY given.place
-  ON CONFLICT DO NOTHING RETURNING id, hub, event_id
-),
-made AS (
-  INSERT INTO jobs (event, {listed(_OF_JOBS)}, version, run_at, created_at)
-  SELECT new.id, {listed(_OF_JOBS, "wanted")}, coalesce(nullif(wanted.version, 0), clock.now),
-    clock.now + wanted.delay, clock.now
-  FROM clock, json_to_recordset(%s::json)
-    AS wanted({made}, event_id text, place integer, delay bigint)
-  JOIN new ON new.hub = wanted.hub AND new.event_id = wanted.event_id
-  ORDER BY wanted.place
-  RETURNING id, key
-)
-SELECT clock.now,
-  (SELECT coalesce(json_agg(json_build_array(id, hub, event_id)), '[]') FROM new) AS events,
-  (SELECT coalesce(json_agg(json_build_array(id, key) ORDER BY id), '[]') FROM made) AS jobs,
-  ARRAY(SELECT made.key FROM made CROSS JOIN LATERAL (
-    SELECT FROM (
-      SELECT state FROM jobs WHERE jobs.key = made.key AND state IN ('waiting', 'running') OFFSET 0
-    ) AS active
-    WHERE state = 'waiting' LIMIT 1
-  ) AS waits) AS waited_for,
-  (SELECT pg_notify('{JOBS_CHANNEL}', '') WHERE EXISTS (SELECT FROM made))
-FROM clock
-"""  # noqa: S608 - our own names
