@@ -1,6 +1,6 @@
 """On one PostgreSQL, how accepting and dispatching grow with processes, and what stands in the way.
 
-1, 2 and 4 web processes take webhooks from a closed loop, and one that is held to one processor;
+1, 2 and 4 web processes take webhooks from a closed loop, 1 and 2 also held to a processor each;
 then 1, 2 and 4 workers work off a backlog of one destination, and 4 workers one of four
 destinations. Meanwhile the server's own view of its connections is sampled (`pg_stat_activity`),
 and the processor time of each part is read from /proc: on a machine with few cores it is they that
@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def measure() -> list[str]:
         service.make_tables(store.url)
         outside = opened.enter_context(world.running())
         accepting = [_accepting(store, outside, count) for count in PROCESSES]
-        accepting.append(_accepting(store, outside, 1, held=True))
+        accepting += [_accepting(store, outside, count, held=True) for count in (1, 2)]
         _empty(store.url)
         one = outside.configured(store.url, folder, {"banner": NAMES[:1]})
         dispatching = [_dispatching(store, outside, one, count) for count in PROCESSES]
@@ -139,27 +139,14 @@ def _accepting(
     store: PostgresStore, outside: world.World, count: int, *, held: bool = False
 ) -> Stretch:
     hooks = Webhooks(secret=service.SECRET, size=1000)
-    with ExitStack() as opened:
-        # What is started inherits it; the load goes where it likes.
-        with _held_to_one_processor() if held else nullcontext():
-            environ = outside.environment(store.url)
-            door = opened.enter_context(service.web(environ, processes=count))
+    environ = outside.environment(store.url, WEB_ONE_PROCESSOR=str(int(held)))
+    with service.web(environ, processes=count) as door:
         closed_loop(door.port, hooks, seconds=1)
         groups = {"web": door.tree, "load": lambda: [os.getpid()]}
         with _watched(store, groups) as (activity, shares):
             load = closed_loop(door.port, hooks, seconds=SECONDS)
-    name = f"{count} web, held to one processor" if held else f"{count} web"
+    name = f"{count} web, a processor each" if held else f"{count} web"
     return _stretch(name, load.taken_per_second, activity, shares, load.seconds)
-
-
-@contextmanager
-def _held_to_one_processor() -> Iterator[None]:
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def _dispatching(

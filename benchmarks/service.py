@@ -27,7 +27,7 @@ BARE = "benchmarks.bare:app"
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = secrets.token_urlsafe(24)
 # Ours, and what would change how the service is started.
-_OURS = ("AMPLIENCE_", "FORWARD_", "LOCALIZE_", "RELAY_", "WEBHOOK_", "SENTRY_", "LOG_", "OTEL_")
+_OURS = ("AMPLIENCE_", "FORWARD_", "LOCALIZE_", "RELAY_", "WEB", "SENTRY_", "LOG_", "OTEL_")
 
 
 @dataclass(frozen=True)
