@@ -6,7 +6,7 @@ same call may succeed later by itself; the worker's retry decision reads nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -203,3 +203,17 @@ class VerbRefused(AppError):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+# A chain this long has a loop in it.
+_LONGEST_CHAIN = 12
+
+
+def causes(problem: BaseException) -> Iterator[BaseException]:
+    """The exception and what lies below it: each library wraps those of the system in its own."""
+    current: BaseException | None = problem
+    for _ in range(_LONGEST_CHAIN):
+        if current is None:
+            return
+        yield current
+        current = current.__cause__ or current.__context__

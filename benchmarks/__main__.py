@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
-from types import FrameType
 
+from app.cli.interrupting import end_as_by_interrupt
 from benchmarks import machine
 from benchmarks.service import ROOT
 
@@ -46,8 +45,7 @@ def main() -> int:
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help=", ".join(SCRIPTS))
     parser.add_argument("--print", action="store_true", help="write to standard output alone")
     asked = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _as_by_interrupt)
+    end_as_by_interrupt()
     wanted = asked.scripts or SCRIPTS
     if unknown := set(wanted) - set(SCRIPTS):
         parser.error(f"no script is called {', '.join(sorted(unknown))}")
@@ -57,11 +55,6 @@ def main() -> int:
     elif found:
         PAGE.write_text(rewritten(PAGE.read_text(), found))
     return 0 if len(found) == len(set(wanted)) else 1
-
-
-def _as_by_interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does, so that what was started is ended as well."""
-    raise KeyboardInterrupt
 
 
 def _run(name: str) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -19,11 +18,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import click
 import requests
 
+from app.cli.interrupting import end_as_by_interrupt
 from app.cli.sandbox import settings as sandbox_settings
 from app.cli.story import Story
 from app.ledger import Counts, counts
@@ -32,8 +31,6 @@ from app.storage import Storage
 
 _ENDED_WELL = frozenset({"succeeded", "skipped", "superseded"})
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LANG"})
-# From whoever has a time limit, and from a terminal that is closed.
-_ENDS = (signal.SIGTERM, signal.SIGHUP)
 _STARTED_WITHIN = 30.0
 _DONE_WITHIN = 60.0
 
@@ -48,8 +45,7 @@ def demo(*, leave: bool, port: int, sandbox_port: int) -> None:
     An editor creates a banner, which is localized into French and German; publishes it, and it is
     pulled and forwarded; publishes again while the receiver is away, and nothing is lost.
     """
-    for number in _ENDS:
-        signal.signal(number, _as_by_interrupt)
+    end_as_by_interrupt()
     secret = secrets.token_urlsafe(24)
     options = SandboxOptions()
     with (
@@ -205,14 +201,6 @@ def free_port() -> int:
     """Find a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def _as_by_interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does, so that the service ends as well and the directory goes."""
-    # Once: a second signal must not break off what the first one began.
-    for number in _ENDS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _wait_for_interrupt() -> None:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
 
 import requests
 
-NAME_UNKNOWN = "the name does not resolve"
+from app.errors import causes
 
-# A chain this long has a loop in it.
-_LONGEST_CHAIN = 12
+NAME_UNKNOWN = "the name does not resolve"
 
 
 def why_no_answer(problem: BaseException) -> str:
     """The reason at the bottom of a failed connection, such as `connection refused`."""
-    causes = list(_causes(problem))
+    chain = list(causes(problem))
     for find in (_name, _tls, _timeout, _system):
-        for cause in causes:
+        for cause in chain:
             if words := find(cause):
                 return words
     return "the connection broke"
@@ -48,12 +46,3 @@ def _timeout(cause: BaseException) -> str:
 def _system(cause: BaseException) -> str:
     strerror = cause.strerror if isinstance(cause, OSError) else None
     return strerror.lower() if strerror else ""
-
-
-def _causes(problem: BaseException) -> Iterator[BaseException]:
-    current: BaseException | None = problem
-    for _ in range(_LONGEST_CHAIN):
-        if current is None:
-            return
-        yield current
-        current = current.__cause__ or current.__context__

@@ -56,6 +56,12 @@ def _whole(longest: int, *, least: int = 1) -> fields.Integer:
     return fields.Integer(validate=validate.Range(min=least, max=longest, error=error))
 
 
+def _yes_or_no(written: str) -> fields.Boolean:
+    return fields.Boolean(
+        error_messages={"invalid": f"This is neither yes nor no.\nWrite {written}."}
+    )
+
+
 class EnvironmentSchema(Schema):
     """Every variable, named as in the environment."""
 
@@ -80,13 +86,9 @@ class EnvironmentSchema(Schema):
     LOCALIZE_SOURCE_LOCALE = Locale()
     FORWARD_URL = RequestUrl()
     FORWARD_SIGNING_SECRET = TextList(SigningSecret(), commas=True)
-    FORWARD_ALLOW_PRIVATE = fields.Boolean(
-        error_messages={"invalid": "This is neither yes nor no.\nWrite 1 or 0."}
-    )
+    FORWARD_ALLOW_PRIVATE = _yes_or_no("1 or 0")
     ADMIN_TOKEN = Text()
-    METRICS_OPEN = fields.Boolean(
-        error_messages={"invalid": "This is neither yes nor no.\nWrite 1 or 0."}
-    )
+    METRICS_OPEN = _yes_or_no("1 or 0")
     SENTRY_DSN = HttpUrl()
     SENTRY_ENVIRONMENT = Text()
     # The standard's own; what else it has is for the SDK to read
@@ -95,9 +97,7 @@ class EnvironmentSchema(Schema):
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = HttpUrl()
     OTEL_EXPORTER_OTLP_HEADERS = Text()
     OTEL_EXPORTER_OTLP_TRACES_HEADERS = Text()
-    OTEL_SDK_DISABLED = fields.Boolean(
-        error_messages={"invalid": "This is neither yes nor no.\nWrite true or false."}
-    )
+    OTEL_SDK_DISABLED = _yes_or_no("true or false")
     LOG_LEVEL = Text(
         pre_load=str.upper,
         validate=validate.OneOf(
@@ -111,9 +111,7 @@ class EnvironmentSchema(Schema):
     )
     PORT = _whole(65_535)
     WEB_CONCURRENCY = _whole(1_000)
-    WEB_ONE_PROCESSOR = fields.Boolean(
-        error_messages={"invalid": "This is neither yes nor no.\nWrite 1 or 0."}
-    )
+    WEB_ONE_PROCESSOR = _yes_or_no("1 or 0")
     WORKER_THREADS = _whole(1_000)
     PUBLISH_QUOTA_PER_MINUTE = _whole(100)
     MISSED_WEBHOOKS_EVERY = Duration(longest=86_400)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -21,7 +21,7 @@ from app.config.request_fields import scheme_of
 from app.destinations.connection import refuse_private
 from app.destinations.hiding import masked_url
 from app.destinations.rendering import Request
-from app.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from app.errors import DestinationError, DestinationRefused, DestinationUnavailable, causes
 
 # Neither has types, and neither need be installed for the rest of the service to be checked.
 _kombu: Any = import_module("kombu")
@@ -251,17 +251,10 @@ def _problem(error: Exception, destination: Destination) -> DestinationError:
 def _why_not(error: Exception) -> str:
     if isinstance(error, _amqp.MessageNacked):
         return "it did not take the message"
-    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+    # Each library wraps those of `ssl` in its own way.
+    if any(isinstance(cause, ssl.SSLError) for cause in causes(error)):
         return "TLS failed"
     return f"no answer ({type(error).__name__})"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what lies below it: each library wraps those of `ssl` in its own way."""
-    at: BaseException | None = error
-    while at is not None:
-        yield at
-        at = at.__cause__ or at.__context__
 
 
 def _answers_of_sqs(destination: Destination) -> tuple[type[Exception], ...]:

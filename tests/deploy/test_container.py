@@ -115,6 +115,7 @@ def test_the_image_is_built_from_the_lock() -> None:
         '--require-hashes -r "$REQUIREMENTS"',
         "--no-deps .",
     ]
+    assert instructions(STAGES[0], "ARG") == ["REQUIREMENTS=requirements.txt"]
 
 
 def test_the_service_is_not_root_and_owns_its_volume() -> None:

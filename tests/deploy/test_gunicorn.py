@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.relay import eventually
+from tests.processes.running import descendants, eventually
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the-webhook-secret"
@@ -103,10 +103,9 @@ def test_web_serves_finishes_what_runs_and_logs_json_lines_only(tmp_path: Path) 
 
 def processors(pid: int) -> list[set[int]]:
     """Where each of the processes below one may run, with all their threads."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [
         set().union(*(os.sched_getaffinity(int(thread.name)) for thread in tasks.iterdir()))
-        for tasks in (Path(f"/proc/{child}/task") for child in children)
+        for tasks in (Path(f"/proc/{child}/task") for child in descendants(pid))
     ]
 
 
