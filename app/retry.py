@@ -30,14 +30,13 @@ Health = Literal["good", "bad", "gone"]
 class FollowUp:
     """A job that is to be written together with the success of this one, for its event and rule.
 
-    The fields are those of a plan; a `version` of 0 stands for the time of writing.
+    The fields are those of a plan. It is as old as the attempt, which saw what was when it began.
     """
 
     action: Literal["localize", "forward", "unpublish"]
     target: str
     lane: str
     key: str
-    version: int
     args: Mapping[str, Any]
 
 

@@ -22,7 +22,7 @@ from app.config import (
     Rule,
     UnpublishSpec,
 )
-from app.events import WebhookEvent, milliseconds
+from app.events import WebhookEvent
 
 ActionName = Literal["localize", "forward", "unpublish", "alert"]
 
@@ -34,10 +34,11 @@ class Plan:
     `target` is the destination's name for a forward, else the hub's key. `key` names the thing
     that only one running job at a time may touch (an item's variants; an item at a destination).
     `lane` groups the jobs that wait for the same outside service, so that a slow one holds up no
-    other. `version` orders the jobs of one key by when the content changed (milliseconds since
-    1970), not by when we heard of it. `args` is what the action needs, as plain JSON: a job keeps
-    it, so that a change of the rules does not change work that was already asked for. `delay` is
-    how many seconds the job waits for newer ones that may take its place.
+    other. `version` orders the jobs of one key: the database's time at which the event arrived,
+    in milliseconds since 1970; 0 stands for the time of writing. `args` is what the action needs,
+    as plain JSON: a job keeps it, so that a change of the rules does not change work that was
+    already asked for. `delay` is how many seconds the job waits for newer ones that may take its
+    place.
     """
 
     rule: str
@@ -45,7 +46,7 @@ class Plan:
     target: str
     lane: str
     key: str
-    version: int
+    version: int = 0
     args: Mapping[str, Any] = field(default_factory=dict)
     delay: float = 0.0
 
@@ -70,8 +71,7 @@ def match(
     """The plans of every rule that wants the event, in the order of the rules.
 
     `destinations` say how long and over what their messages are coalesced. Two rules may ask for
-    the same work; both plans are kept, and the ledger lets one key run at a time. A `version` of 0
-    means that the event does not say when the content changed.
+    the same work; both plans are kept, and the ledger lets one key run at a time.
     """
     places = {place.name: place for place in destinations}
     return [
@@ -181,7 +181,6 @@ def _localize(event: WebhookEvent, rule: Rule, spec: LocalizeSpec) -> Plan:
         target=event.hub,
         lane=f"localize:{event.hub}",
         key=f"localize:{event.hub}:{event.item_id}",
-        version=_version(event),
         args={
             "item_id": event.item_id,
             "source_locale": spec.source_locale,
@@ -208,7 +207,6 @@ def _forward(
         lane=f"forward:{target}",
         # A build hook builds everything: of all items' events, the newest is enough.
         key=f"forward:{target}" if whole else f"forward:{target}:{event.hub}:{event.item_id}",
-        version=0 if whole else _version(event),
         delay=place.coalesce if place else 0.0,
         args={
             "item_id": event.item_id,
@@ -227,11 +225,5 @@ def _unpublish(event: WebhookEvent, rule: Rule, spec: UnpublishSpec) -> Plan:
         target=event.hub,
         lane=f"unpublish:{event.hub}",
         key=f"unpublish:{event.hub}:{event.item_id}",
-        version=_version(event),
         args={"item_id": event.item_id, "to": list(dict.fromkeys(spec.to))},
     )
-
-
-def _version(event: WebhookEvent) -> int:
-    changed = event.snapshot_created or event.last_modified
-    return milliseconds(changed) if changed else 0

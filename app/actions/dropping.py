@@ -18,7 +18,7 @@ from app.destinations.message import ItemFacts, Message, Origin, content_deleted
 from app.errors import NotFound
 from app.events import ContentItem
 from app.ledger import Job
-from app.ledger.precedence import DELETED
+from app.ledger.coalescing import DELETED
 from app.retry import Failed, Outcome, Skipped, Succeeded, Superseded
 
 

@@ -34,7 +34,7 @@ from app.destinations.message import ItemFacts, Message, Origin, Published, cont
 from app.destinations.sending import Answer
 from app.errors import NotFound, StorageUnavailable
 from app.ledger import Job
-from app.ledger.precedence import DELETED
+from app.ledger.coalescing import DELETED
 from app.retry import Failed, LookAgain, Outcome, Skipped, Succeeded, Superseded
 
 _log = structlog.get_logger(__name__)

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from app.actions.attempt import Attempt
 from app.amplience.publishing import PUBLISHED
 from app.errors import AmplienceError, Refused, Unauthorized
-from app.events import ContentItem, milliseconds
+from app.events import ContentItem
 from app.ledger import Job
-from app.ledger.precedence import DELETED
+from app.ledger.coalescing import DELETED
 from app.ledger.quotas import reserve_publish
 from app.retry import Failed, FollowUp, LookAgain, Outcome, Skipped, Succeeded
 
@@ -181,24 +180,5 @@ def _deletion(job: Job, item: ContentItem, destination: str) -> FollowUp:
         target=destination,
         lane=f"forward:{destination}",
         key=f"forward:{destination}:{job.hub}:{item.id}",
-        version=gone_since(job, item),
         args={"kind": DELETED, "item_id": item.id, "delivery_key": item.delivery_key},
     )
-
-
-def gone_since(job: Job, item: ContentItem) -> int:
-    """Say where among an item's versions its deletion belongs: after each publish before it.
-
-    By Amplience's clock, as the versions of publishes are, and not by ours: what is published after
-    the item was brought back must win. 0, which stands for now, where Amplience does not say.
-    """
-    moments: list[datetime] = []
-    if item.last_published is not None:
-        # It is later than the snapshot, and what is archived cannot be published again.
-        moments.append(item.last_published + timedelta(milliseconds=1))
-    if item.last_unpublished is not None:
-        moments.append(item.last_unpublished)
-    if not moments:
-        return 0
-    moments += [item.last_modified] if item.last_modified else []
-    return max(job.version, *(milliseconds(moment) for moment in moments))

@@ -20,6 +20,7 @@ from app.errors import VerbRefused
 from app.ledger.mending import pause as pause_destination
 from app.ledger.mending import resume as resume_destination
 from app.ledger.numbers import DestinationRow, list_destinations
+from app.ledger.sent import forget_sent
 from app.storage import Storage
 from app.web.api import schemas
 
@@ -108,6 +109,27 @@ def resume(*, name: str, as_json: bool) -> None:
         resume_destination(storage, name)
 
     _change(name, change, f"{name} gets its queue again.", as_json=as_json)
+
+
+@destinations.command()
+@click.argument("name")
+@click.argument("item")
+@as_json_option
+def forget(*, name: str, item: str, as_json: bool) -> None:
+    """Forget what a destination was sent of an item (its id), so that the next job sends it anew.
+
+    A way out where jobs of the item are superseded as `newer-sent` without a newer version at the
+    destination. Replay or publish the item afterwards.
+    """
+    settings = settings_or_exit()
+    with opened(settings) as storage:
+        count = forget_sent(storage, destination=name, item_id=item)
+    if as_json:
+        print_json({"destination": name, "item": item, "forgotten": count})
+    elif count:
+        click.echo(f"Forgotten. The next job for {item} at {name} is sent, whatever its version.")
+    else:
+        click.echo(f"Nothing is recorded as sent to {name} for {item}.")
 
 
 @destinations.command()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 import click
 
@@ -26,7 +25,7 @@ from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
 from app.cli.listing import BulkItem, patiently
 from app.errors import NotFound, Unavailable
-from app.events import ContentItem, milliseconds
+from app.events import ContentItem
 
 # Only ids are wanted of what is listed: each job pulls its item by itself.
 SHALLOW = ContentParameters(depth="root", format="linked")
@@ -56,7 +55,7 @@ def published_pages(
 class Removals:
     """Finds what is to be removed.
 
-    `sent` tells what the destination was sent as published: id to schema and version. Without
+    `sent` tells what the destination was sent as published; see `published_before`. Without
     `management` nothing is removed. If it is more than half of `sent`, `many` must say that this is
     meant; with `only_tell` it is told and not refused.
     """
@@ -125,13 +124,6 @@ def _read(management: ManagementClient, item_id: str) -> ContentItem | None:
 
 
 def _removal(identifier: str, item: ContentItem | None, schema: str, version: int) -> BulkItem:
-    # Newer than what was sent, and than the last publish, but by Amplience's clock: what is
-    # published after this must win.
-    moments = [version + 1]
-    if item and item.last_published:
-        moments.append(milliseconds(item.last_published + timedelta(milliseconds=1)))
-    if item and item.last_unpublished:
-        moments.append(milliseconds(item.last_unpublished))
     return BulkItem(
         identifier,
         "remove",
@@ -139,7 +131,7 @@ def _removal(identifier: str, item: ContentItem | None, schema: str, version: in
         schema=schema,
         locale=item.locale if item else None,
         extra={
-            "version": max(moments),
+            "version": version,
             "delivery_key": item.delivery_key if item else None,
         },
     )

@@ -26,7 +26,7 @@ from app.config.settings import Where
 from app.errors import Refused
 from app.events import WebhookEvent
 from app.ledger.bulk import published_before
-from app.ledger.precedence import DELETED
+from app.ledger.coalescing import DELETED
 from app.rules import Plan, match
 from app.storage import Storage
 

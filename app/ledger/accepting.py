@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
-from app.errors import WebhookRejected
+from app.errors import WebhookRejected, WriteConflict
 from app.events import WebhookEvent
 from app.ledger.arriving import JOBS_CHANNEL, Batch, Written, crowded_keys, job_row, write_arrivals
-from app.ledger.precedence import NEWEST_WINS, same_say
+from app.ledger.coalescing import supersede_older
 from app.ledger.rows import among, insert_rows
 from app.rules import Plan
 from app.schemas import load_event
 from app.storage import Storage
-from app.storage.tables import event_conflicts, in_state, jobs, webhook_events
+from app.storage.tables import event_conflicts, jobs, webhook_events
 
 # Sent at the commit: a worker that wakes up finds the jobs.
 _NOTIFY = select(func.pg_notify(JOBS_CHANNEL, ""))
@@ -29,6 +29,8 @@ _KNOWN = select(
     webhook_events.c.fingerprint,
     webhook_events.c.body,
 ).where(webhook_events.c.hub == bindparam("hub"), among(webhook_events.c.event_id, "ids"))
+# A deadlock is found after a second (PostgreSQL's `deadlock_timeout`), so more would be too late.
+_TRIES = 2
 _BAD_VALUE = (DataError, IntegrityError, UnicodeError, OverflowError)
 
 
@@ -70,37 +72,27 @@ def _one_by_one(
 
 
 def _accept(storage: Storage, batch: Batch) -> list[Accepted]:
-    with storage.at_once() as connection:
-        written = write_arrivals(connection, batch)
-        if storage.is_sqlite:
-            return _answers(connection, batch, written)
-    if not written.crowded and None not in written.events:
-        return [_new(plans) for _, plans in batch]
-    # Should this not come about, an older job goes out before the newer one, and a repeat or a
-    # conflict has no answer, so that it is sent again.
-    with storage.write() as connection:
-        return _answers(connection, batch, written)
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with storage.write() as connection:
+                written = write_arrivals(connection, batch)
+                if written.crowded:
+                    supersede_older(connection, written.jobs)
+                return _answers(connection, batch, written)
+        except WriteConflict:
+            # Nothing was written, and the sender has done nothing wrong.
+            if not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _answers(connection: Connection, batch: Batch, written: Written) -> list[Accepted]:
-    new = [
-        plan
-        for (_, plans), row_id in zip(batch, written.events, strict=True)
-        if row_id is not None
-        for plan in plans
-    ]
-    _supersede(connection, new, written.jobs, written.crowded, written.now)
-    known = _known(connection, [event for event, _ in _missing(batch, written.events)])
+    unknown = [event for (event, _), row in zip(batch, written.events, strict=True) if row is None]
+    seen = _seen_before(connection, unknown, written.now)
     return [
-        _new(plans)
-        if row_id is not None
-        else _seen_before(connection, event, known.get((event.hub, event.id)), written.now)
-        for (event, plans), row_id in zip(batch, written.events, strict=True)
+        _new(plans) if row is not None else seen[id(event)]
+        for (event, plans), row in zip(batch, written.events, strict=True)
     ]
-
-
-def _missing(batch: Batch, written: Sequence[int | None]) -> Iterator[tuple[WebhookEvent, Any]]:
-    return (entry for entry, row_id in zip(batch, written, strict=True) if row_id is None)
 
 
 def _new(plans: Sequence[Plan]) -> Accepted:
@@ -128,56 +120,32 @@ def add_jobs(
     rows = [job_row(plan, hub=hub, event_row=event_row, now=now) for plan in plans]
     written = insert_rows(connection, jobs, rows)
     identifiers = [identifier for identifier in written if identifier is not None]
-    _supersede(connection, plans, identifiers, crowded_keys(connection, plans), now)
+    if crowded_keys(connection, plans):
+        supersede_older(connection, identifiers)
     if connection.dialect.name != "sqlite":
         connection.execute(_NOTIFY)
     return identifiers
 
 
-def _supersede(
-    connection: Connection,
-    plans: Sequence[Plan],
-    identifiers: Sequence[int],
-    crowded: Set[str],
-    now: int,
-) -> None:
-    """Let each new job take the place of older waiting ones that it makes pointless."""
-    for plan, identifier in zip(plans, identifiers, strict=True):
-        if plan.action in NEWEST_WINS and plan.key in crowded:
-            _take_place(connection, plan, identifier, now)
-
-
-def _take_place(connection: Connection, plan: Plan, identifier: int, now: int) -> None:
-    older = connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.key == plan.key,
-            same_say(plan.rule, plan.args),
-            in_state(jobs, "waiting"),
-            jobs.c.id < identifier,
-            jobs.c.version <= (plan.version or now),
-        )
-        .values(
-            state="superseded",
-            reason="newer-event",
-            superseded_by=identifier,
-            finished_at=now,
-        )
-        .returning(jobs.c.run_at, jobs.c.attempts)
-    ).all()
-    # The newer one takes the place in the line of what it replaces: events that keep coming must
-    # not put the first send off for ever. A failed try's later time is not inherited.
-    times = [row.run_at for row in older if row.attempts == 0]
-    if times and min(times) < now + round(plan.delay * 1000):
-        connection.execute(update(jobs).where(jobs.c.id == identifier).values(run_at=min(times)))
-
-
 def _seen_before(
-    connection: Connection, event: WebhookEvent, known: Row[Any] | None, now: int
-) -> Accepted:
-    # None: it was pruned a moment ago, so it was known.
-    if known is None or _is_same(event, known):
-        return Accepted("duplicate")
+    connection: Connection, events: Sequence[WebhookEvent], now: int
+) -> dict[int, Accepted]:
+    """Answer for events that are known, by their identity; another payload is kept aside."""
+    known = _known(connection, events)
+    answers = {}
+    # In one order for all processes: two that wrote the same ones in two orders would deadlock.
+    for event in sorted(events, key=lambda event: (event.hub, event.id)):
+        stored = known.get((event.hub, event.id))
+        # None: it was pruned a moment ago, so it was known.
+        if stored is None or _is_same(event, stored):
+            answers[id(event)] = Accepted("duplicate")
+        else:
+            _keep_aside(connection, event, now)
+            answers[id(event)] = Accepted("conflict")
+    return answers
+
+
+def _keep_aside(connection: Connection, event: WebhookEvent, now: int) -> None:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
         dialect.insert(event_conflicts)
@@ -195,7 +163,6 @@ def _seen_before(
             set_={"times": event_conflicts.c.times + 1, "last_at": now},
         )
     )
-    return Accepted("conflict")
 
 
 def _is_same(event: WebhookEvent, known: Row[Any]) -> bool:

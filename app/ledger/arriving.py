@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, literal_column, select
@@ -33,6 +34,7 @@ _OF_EVENTS = (
 )
 _OF_JOBS = ("hub", "rule", "action", "target", "lane", "key", "args", "state")
 
+_NO_DATE = datetime.max.replace(tzinfo=UTC)
 _CLOCK = f"SELECT {clock('sqlite')}"
 _CROWDED = Constant(
     select(jobs.c.key)
@@ -43,9 +45,10 @@ _CROWDED = Constant(
     .having(func.count().filter(in_state(jobs, "waiting")) > literal_column("1"))
 )
 
-# Events, then the jobs of those that are new, then what the caller wants to know of both. The keys
-# are looked up one by one and in the index that has them, whatever the planner believes of a table
-# that has just filled.
+# Events in one order for all processes, because two that insert the same ids in two orders would
+# deadlock; then the jobs of those that are new, then what the caller wants to know of both. The
+# keys are looked up one by one and in the index that has them, whatever the planner believes of a
+# table that has just filled.
 _ARRIVE = f"""
 WITH clock AS MATERIALIZED (SELECT {clock("postgresql")} AS now),
 new AS (
@@ -54,7 +57,7 @@ new AS (
   FROM clock, ROWS FROM (
       json_to_recordset(%s::json) AS ({kinds(webhook_events, _OF_EVENTS)}), unnest(%b::bytea[])
     ) WITH ORDINALITY AS given({listed(_OF_EVENTS)}, body, place)
-  ORDER BY given.place
+  ORDER BY given.hub, given.event_id
   ON CONFLICT DO NOTHING RETURNING id, hub, event_id
 ),
 made AS (
@@ -124,10 +127,10 @@ def _write_sqlite(connection: Connection, batch: Batch) -> Written:
     # the same moment.
     events = insert_rows(connection, webhook_events, rows, unless_known=("hub", "event_id"))
     wanted = [
-        (plan, job_row(plan, hub=event.hub, event_row=row_id, now=now))
-        for (event, plans), row_id in zip(batch, events, strict=True)
-        if row_id is not None
-        for plan in plans
+        (plan, job_row(plan, hub=batch[place][0].hub, event_row=row_id, now=now))
+        for place in _oldest_first(batch)
+        if (row_id := events[place]) is not None
+        for plan in batch[place][1]
     ]
     written = insert_rows(connection, jobs, [row for _, row in wanted])
     crowded = crowded_keys(connection, [plan for plan, _ in wanted])
@@ -139,7 +142,13 @@ def _write_postgresql(connection: Connection, batch: Batch) -> Written:
     first: dict[tuple[str, str], int] = {}
     for place, (event, _) in enumerate(batch):
         first.setdefault((event.hub, event.id), place)
-    asked = [(batch[place][0], plan) for place in first.values() for plan in batch[place][1]]
+    new_places = set(first.values())
+    asked = [
+        (batch[place][0], plan)
+        for place in _oldest_first(batch)
+        if place in new_places
+        for plan in batch[place][1]
+    ]
     wanted = [
         {**_job_row(plan, event.hub), "event_id": event.id, "place": place}
         for place, (event, plan) in enumerate(asked)
@@ -159,6 +168,20 @@ def _write_postgresql(connection: Connection, batch: Batch) -> Written:
     # A statement does not see what it writes.
     crowded = {key for key, count in keys.items() if count > 1} | set(waited_for)
     return Written(now, events, [row_id for row_id, _ in made], crowded)
+
+
+def _oldest_first(batch: Batch) -> list[int]:
+    """The places of the batch, in the order in which their jobs get their ids.
+
+    The events of a batch arrive at the same moment, so here the date of the change decides which
+    is newer; one without a date counts as the newest.
+    """
+
+    def changed(place: int) -> datetime:
+        event, _ = batch[place]
+        return event.snapshot_created or event.last_modified or _NO_DATE
+
+    return sorted(range(len(batch)), key=changed)
 
 
 def _event_row(event: WebhookEvent) -> _Row:

@@ -178,11 +178,12 @@ def published_before(
 ) -> dict[str, tuple[str, int]]:
     """Items of these schemas that the destination was last sent as published.
 
-    By id: the schema, and the version that was sent.
+    By id: the schema, and the database's time of this look, which is the version of a removal: what
+    is published after it wins.
     """
     with storage.read() as connection:
         rows = connection.execute(
-            select(sent_items.c.item_id, sent_items.c.schema, sent_items.c.version)
+            select(sent_items.c.item_id, sent_items.c.schema, now_ms().label("now"))
             .where(
                 sent_items.c.destination == destination,
                 sent_items.c.hub == hub,
@@ -191,7 +192,7 @@ def published_before(
             )
             .order_by(sent_items.c.item_id)
         )
-        return {row.item_id: (row.schema, row.version) for row in rows}
+        return {row.item_id: (row.schema, row.now) for row in rows}
 
 
 def _events_of(run: BulkRun) -> Any:

@@ -19,12 +19,15 @@ from sqlalchemy import (
     Integer,
     ScalarSelect,
     Select,
+    and_,
     bindparam,
     case,
     exists,
     func,
     literal,
     literal_column,
+    not_,
+    or_,
     select,
     true,
     update,
@@ -32,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from app.events import instant
+from app.ledger.coalescing import makes_pointless, newest_wins, supersede_older
 from app.ledger.pacing import Admitted, Pace, admit, held_until, spend
 from app.ledger.queues import first_due
 from app.ledger.rows import among
@@ -140,7 +144,8 @@ def claim(
 ) -> list[Job]:
     """Take due jobs: at most `wanted[lane]` of each lane; the claim counts as an attempt's start.
 
-    Of one key only the oldest waiting job is taken, and none while another one runs. A lane with a
+    Of one key only one job is taken, the oldest that no newer one makes pointless, and none while
+    another one runs; waiting jobs that a taken one makes pointless are superseded. A lane with a
     pace gives no more than its destination's limits allow. May return fewer than there are when
     another worker claims at the same moment.
 
@@ -201,10 +206,16 @@ def _free() -> ScalarSelect[Any]:
 
 def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
     other = jobs.alias("other")
+    comes_first = and_(
+        other.c.id < jobs.c.id,
+        not_(makes_pointless(jobs, other)),
+        # Of the others, a retry that is due later holds nothing up: in the end the newest is sent.
+        or_(not_(newest_wins(other)), other.c.run_at <= this_moment()),
+    )
     ahead = exists().where(
         other.c.key == jobs.c.key,
         in_state(other, "waiting", "running"),
-        (other.c.id < jobs.c.id) | in_state(other, "running"),
+        or_(in_state(other, "running"), comes_first, makes_pointless(other, jobs)),
     )
     return (
         select(jobs.c.id)
@@ -217,7 +228,7 @@ def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
         )
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(_free())
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=jobs)
     )
 
 
@@ -241,10 +252,19 @@ _FIELDS = tuple(field.name for field in fields(Job))
 
 
 def _reading(source: FromClause) -> Select[Any]:
-    """The fields of jobs, in their order, from a table or a statement that has their columns."""
+    """The fields of jobs, in their order, and last whether other jobs wait for the same key.
+
+    `source` is the table, or a statement that has its columns.
+    """
     column = {"attempt": source.c.attempts, **_OF_EVENT}
+    other = jobs.alias("other")
+    contended = exists().where(
+        other.c.key == source.c.key,
+        in_state(other, "waiting", "running"),
+        other.c.id != source.c.id,
+    )
     return (
-        select(*(column[name] if name in column else source.c[name] for name in _FIELDS))
+        select(*(column[name] if name in column else source.c[name] for name in _FIELDS), contended)
         .join(webhook_events, source.c.event == webhook_events.c.id)
         .order_by(source.c.run_at, source.c.id)
     )
@@ -269,7 +289,7 @@ class _Taking:
         self._both = Constant(_reading(taking.returning(jobs).cte("taken")))
 
     def run(self, connection: Connection, **wanted: Any) -> Iterable[Sequence[Any]]:
-        """Run it; a row for each job, with its fields in their order."""
+        """Run it; a row for each job: its fields in their order, and `contended`."""
         if connection.dialect.name != "sqlite":
             return self._both.run(connection, **wanted)  # type: ignore[no-any-return]
         taken = [identifier for (identifier,) in self._take.run(connection, **wanted)]
@@ -287,7 +307,10 @@ def _take(
 ) -> list[Job]:
     count, places = admitted
     rows = taking.run(connection, its_lane=lane, its_owner=owner, most=count, places=places)
-    return [_job(row) for row in rows]
+    taken = [(_job(row[:-1]), row[-1]) for row in rows]
+    if contended := [job.id for job, is_contended in taken if is_contended]:
+        supersede_older(connection, contended)
+    return [job for job, _ in taken]
 
 
 def _job(row: Sequence[Any]) -> Job:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from app.ledger.claiming import Job
+from app.ledger.coalescing import newer_waiting
 from app.ledger.ending import Ended, write_ends
 from app.ledger.following import follow
 from app.ledger.pacing import Change, note_healths
-from app.ledger.precedence import newer_waiting
 from app.ledger.sent import sent_by
 from app.retry import Decision
 from app.storage import Storage
@@ -73,6 +73,6 @@ def _ended(connection: Connection, job: Job, decision: Decision) -> Ended:
         row["sent"] = sent_by(job)
     if decision.state != "waiting":
         return row
-    if newer := newer_waiting(connection, job):
+    if newer := newer_waiting(connection, job.id):
         return {**row, "state": "superseded", "reason": "newer-event", "newer": newer}
     return {**row, "delay": round(decision.delay * 1000)}

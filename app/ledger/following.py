@@ -15,8 +15,8 @@ from app.storage.tables import jobs, now_ms
 
 def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None:
     """Write what follows, within the transaction that finishes `job`: of its event and rule."""
-    event_row, now = connection.execute(
-        select(jobs.c.event, now_ms()).where(jobs.c.id == job.id)
+    event_row, began, now = connection.execute(
+        select(jobs.c.event, jobs.c.started_at, now_ms()).where(jobs.c.id == job.id)
     ).one()
     plans = [
         Plan(
@@ -25,7 +25,7 @@ def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None
             target=one.target,
             lane=one.lane,
             key=one.key,
-            version=one.version,
+            version=began,
             args=one.args,
         )
         for one in wanted

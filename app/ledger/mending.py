@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import NoSuchRecord, VerbRefused
 from app.ledger.accepting import add_jobs
 from app.ledger.arriving import JOBS_CHANNEL
-from app.ledger.precedence import newer_waiting
+from app.ledger.coalescing import newer_waiting
 from app.rules import Plan
 from app.storage import Storage
 from app.storage.tables import destination_states, in_state, jobs, now_ms, webhook_events
@@ -58,7 +58,7 @@ def retry_in(connection: Connection, identifier: int) -> RetriedState:
     if job.state not in (*_GIVEN_UP, "waiting"):
         raise _wrong_state(job, "retried; replay its event instead")
     values = _afresh(job.state)
-    if newer := newer_waiting(connection, job):
+    if newer := newer_waiting(connection, identifier):
         values = {
             "state": "superseded",
             "reason": "newer-event",
@@ -171,7 +171,7 @@ def _insert(
     before: Mapping[tuple[str, str, str], _Job],
 ) -> list[int]:
     now = connection.execute(select(now_ms())).scalar_one()
-    as_old = [replace(plan, version=plan.version or event.received_at, delay=0) for plan in plans]
+    as_old = [replace(plan, version=event.received_at, delay=0) for plan in plans]
     made = add_jobs(connection, as_old, hub=event.hub, event_row=event.id, now=now)
     for plan, identifier in zip(plans, made, strict=True):
         last = before.get(_name(plan))

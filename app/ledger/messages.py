@@ -95,6 +95,15 @@ def _write_postgresql(
     return {(job, number): kept for job, number, kept in told}
 
 
+def _newer(dialect: str, job: str) -> str:
+    """The condition of `is_newer`, for a statement that is text."""
+    now = clock(dialect)
+    return (
+        f"sent_items.version > {job}.version"
+        f" AND (sent_items.version <= {now} OR {job}.version > {now})"
+    )
+
+
 _RENEW_ON_SQLITE = f"""
 UPDATE jobs SET lease_until = {clock("sqlite")} + {LEASE_MS}
 FROM {given("sqlite", "id bigint, owner text, number integer")}
@@ -108,7 +117,7 @@ SELECT given.id FROM {given("sqlite", "id bigint")}
 JOIN jobs ON jobs.id = given.id AND jobs.state = 'running'
 JOIN sent_items ON sent_items.destination = jobs.target AND sent_items.hub = jobs.hub
     AND sent_items.item_id = json_extract(jobs.args, '$.item_id')
-WHERE sent_items.version > jobs.version""".strip()  # noqa: S608 - our own names
+WHERE {_newer("sqlite", "jobs")}""".strip()  # noqa: S608 - our own names
 _KEEP_ON_SQLITE = (
     "INSERT INTO messages (job, body, content_type, created_at)"  # noqa: S608 - our own names
     f" VALUES (?, ?, ?, {clock('sqlite')}) ON CONFLICT (job) DO NOTHING"
@@ -135,7 +144,7 @@ outdated AS (
   SELECT held.id FROM held
   JOIN sent_items ON sent_items.destination = held.target AND sent_items.hub = held.hub
     AND sent_items.item_id = held.item_id
-  WHERE held.unless_newer AND sent_items.version > held.version
+  WHERE held.unless_newer AND {_newer("postgresql", "held")}
 ),
 kept AS (
   INSERT INTO messages (job, body, content_type, created_at)

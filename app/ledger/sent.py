@@ -6,12 +6,22 @@ meanwhile; it must not undo that.
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, or_, select
 
 from app.ledger.claiming import Job
 from app.ledger.ending import Sent
 from app.storage import Storage
-from app.storage.tables import sent_items
+from app.storage.tables import now_ms, sent_items
+
+
+def is_newer(sent: ColumnElement[int], version: ColumnElement[int]) -> ColumnElement[bool]:
+    """The condition that a version which was sent is newer than another one.
+
+    One from the future is not: the database's clock was set back since, and until it has caught up
+    everything that is published would be taken for older. Two from the future still compare.
+    """
+    return (sent > version) & or_(sent <= now_ms(), version > now_ms())
+
 
 # Built once: to build a statement costs more than to run it.
 _NEWER = select(
@@ -19,9 +29,22 @@ _NEWER = select(
         sent_items.c.destination == bindparam("destination"),
         sent_items.c.hub == bindparam("hub"),
         sent_items.c.item_id == bindparam("item_id"),
-        sent_items.c.version > bindparam("version"),
+        is_newer(sent_items.c.version, bindparam("version", type_=BigInteger)),
     )
 )
+
+
+def forget_sent(storage: Storage, *, destination: str, item_id: str) -> int:
+    """Forget what a destination was sent of an item, in every hub; returns how much that was.
+
+    The next job for it is sent, whatever its version, and a resync does not remove the item.
+    """
+    with storage.write() as connection:
+        return connection.execute(
+            sent_items.delete().where(
+                sent_items.c.destination == destination, sent_items.c.item_id == item_id
+            )
+        ).rowcount
 
 
 def newer_was_sent(storage: Storage, job: Job) -> bool:

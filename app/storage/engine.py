@@ -30,8 +30,9 @@ from app.storage.driver import run
 from app.storage.lending import Lender
 from app.storage.sharing import Entry, Result, SharedWrites, VerbForMany
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_DEADLOCK = "40P01"
+# A deadlock, and a transaction that a failover or a stricter isolation level made give way
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_CONFLICTS = frozenset({"40P01", "40001"})
 _LOCK_POLL = 0.0005
 
 
@@ -248,7 +249,7 @@ def _translated() -> Iterator[None]:
     except (DataError, IntegrityError):
         raise  # the value is at fault, not the database
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _DEADLOCK:
+        if getattr(error.orig, "sqlstate", None) in _CONFLICTS:
             raise WriteConflict from error
         raise StorageUnavailable(f"the database failed: {_first_line(error)}") from error
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from app.actions import Action, Attempt, ToDestination
 from app.actions.dropping import Drop
-from app.actions.unpublish import Unpublish, gone_since
+from app.actions.unpublish import Unpublish
 from app.config import Destination
 from app.destinations.message import Message
 from app.destinations.sending import Answer
@@ -23,7 +23,7 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
-from app.events import ContentItem, milliseconds
+from app.events import ContentItem
 from app.ledger import Job, accept, claim, finish
 from app.ledger.quotas import reserve_publish
 from app.retry import Decision, Failed, LookAgain, Outcome, Skipped, Succeeded, Superseded
@@ -33,7 +33,6 @@ from tests.ledger.making import ITEM, event, forward_plan
 
 NOW = 1_741_000_000.0
 PUBLISHED_AT = datetime(2025, 3, 3, 11, 0, tzinfo=UTC)
-LATER = timedelta(minutes=5)
 
 
 def item(**changes: Any) -> ContentItem:
@@ -256,25 +255,6 @@ def test_hub_without_credentials_is_dead(storage: Storage) -> None:
     outcome = action.run(Attempt(job=desk.job(), storage=storage))
     assert isinstance(outcome, Failed)
     assert outcome.reason == "unknown-hub"
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, PUBLISHED_AT + timedelta(milliseconds=1)),
-        ({"last_unpublished": PUBLISHED_AT + LATER}, PUBLISHED_AT + LATER),
-        ({"last_modified": PUBLISHED_AT + LATER}, PUBLISHED_AT + LATER),
-        ({"last_modified": PUBLISHED_AT - LATER}, PUBLISHED_AT + timedelta(milliseconds=1)),
-        # Without a word on publishing only our own clock is left.
-        ({"last_published": None, "last_modified": PUBLISHED_AT}, None),
-    ],
-)
-def test_deletion_comes_after_every_publish_before_it(
-    storage: Storage, changes: dict[str, Any], expected: datetime | None
-) -> None:
-    job = Desk(storage, Amplience()).job()
-    job = replace(job, version=milliseconds(PUBLISHED_AT))
-    assert gone_since(job, item(**changes)) == (milliseconds(expected) if expected else 0)
 
 
 @dataclass

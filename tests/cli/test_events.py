@@ -159,6 +159,15 @@ def test_destinations_are_paused_and_resumed(run: Run) -> None:
     assert "There is: default" in run("destinations", "pause", "nowhere").output
 
 
+def test_what_was_sent_of_an_item_is_forgotten(run: Run, storage: Storage) -> None:
+    [job] = claim(storage, owner="w", wanted={"forward:default": 1})
+    finish(storage, job, Decision("succeeded", "succeeded"))
+    assert "whatever its version" in run("destinations", "forget", "default", "b").output
+    assert "Nothing is recorded" in run("destinations", "forget", "default", "b").output
+    told = answer(run("destinations", "forget", "default", "b", "--json"))
+    assert told == {"destination": "default", "item": "b", "forgotten": 0}
+
+
 def test_destination_is_tested_and_its_answer_decides_the_exit(run: Run) -> None:
     replies = iter([Reply(200, b"thanks"), Reply(503)])
     server = ScriptedServer(lambda _: next(replies))

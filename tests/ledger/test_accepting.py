@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.event import listen, remove
+from sqlalchemy.exc import OperationalError
 
+from app.errors import StorageUnavailable
 from app.events import WebhookEvent
 from app.ledger import Accepted, accept
 from app.rules import Plan
 from app.storage import GroupCommit, Storage
 from app.storage.tables import event_conflicts, jobs, webhook_events
-from tests.ledger.making import event, forward_plan, localize_plan
+from tests.ledger.making import claim_one, event, forward_plan, localize_plan
 
 
 def count(storage: Storage, table: object) -> int:
@@ -87,6 +91,46 @@ def test_newer_event_supersedes_the_waiting_send_of_the_same_item(storage: Stora
         ).all()
     assert [row[0] for row in rows] == ["superseded", "waiting"]
     assert rows[0][1] == 2
+
+
+def test_event_is_written_with_what_it_supersedes_or_not_at_all(storage: Storage) -> None:
+    """So a sender that repeats it has the older job superseded, and is no duplicate."""
+    accept(storage, [(event("e1"), [forward_plan()])])
+
+    def cut(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE jobs"):
+            raise OperationalError("cut", {}, Exception("the connection was cut"))
+
+    listen(storage.engine, "before_cursor_execute", cut)
+    with pytest.raises(StorageUnavailable):
+        accept(storage, [(event("e2"), [forward_plan()])])
+    remove(storage.engine, "before_cursor_execute", cut)
+    assert count(storage, webhook_events) == 1
+    assert accept(storage, [(event("e2"), [forward_plan()])]) == [Accepted("accepted", 1)]
+    assert claim_one(storage).event_id == "e2"
+
+
+def test_same_events_in_two_orders_by_many_at_once_refuse_nobody(storage: Storage) -> None:
+    """One order of locks: no deadlock between web processes, whatever arrives in which order."""
+    rounds, senders = 25, 4
+    together = threading.Barrier(senders)
+
+    def send(sender: int) -> list[object]:
+        answers: list[object] = []
+        for number in range(rounds):
+            names = [f"{number}-{part}" for part in range(6)]
+            batch = [
+                (event(name, body=b"{}"), [forward_plan(f"item-{part}")])
+                for part, name in enumerate(names)
+            ]
+            together.wait(30)
+            answers += accept(storage, batch if sender % 2 else batch[::-1])
+        return answers
+
+    with ThreadPoolExecutor(senders) as threads:
+        answers = [answer for told in threads.map(send, range(senders)) for answer in told]
+    assert answers.count(Accepted("accepted", 1)) == rounds * 6
+    assert answers.count(Accepted("duplicate")) == rounds * 6 * (senders - 1)
 
 
 def test_localize_jobs_of_one_item_do_not_supersede_each_other(storage: Storage) -> None:

@@ -23,6 +23,7 @@ from app.ledger.searching import (
     show_job,
 )
 from app.retry import Decision
+from app.rules import Plan
 from app.storage import Storage
 from app.storage.tables import attempts, jobs, now_ms, webhook_events
 from tests.ledger.making import accept_items, claim_one, forward_plan, localize_plan
@@ -38,7 +39,8 @@ def fill(storage: Storage) -> None:
     spring = made_event("e1", item_id="item-1", label="Spring 100%", schema="https://x/Banner")
     autumn = made_event("e2", item_id="item-2", label="autumn_sale", hub="outlet")
     other = made_event("e3", item_id="item-1", label=None, name="dynamic-content.other")
-    accept(storage, [(spring, [search]), (autumn, [mail]), (other, [])])
+    for entry in ((spring, [search]), (autumn, [mail]), (other, list[Plan]())):
+        accept(storage, [entry])
     finish(storage, claim_one(storage, lane="forward:search"), DEAD)
 
 
