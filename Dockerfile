@@ -7,7 +7,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 RUN python -m venv /opt/dc-relay
 WORKDIR /build
 # The dependencies first: this layer is built again only when the lock changes.
-# --build-arg REQUIREMENTS=requirements-extras.txt: with queues and OpenTelemetry.
+# --build-arg REQUIREMENTS=requirements-extras.txt: with OpenTelemetry.
 ARG REQUIREMENTS=requirements.txt
 COPY requirements.txt requirements-extras.txt ./
 RUN /opt/dc-relay/bin/pip install --require-hashes -r "$REQUIREMENTS"

@@ -10,7 +10,7 @@ PIP_TOOLS := pip-tools==7.6.2
 LOCK_FLAGS := --quiet --generate-hashes --strip-extras --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links --no-header --no-annotate
 # What requirements-extras.txt has besides, for an image or a platform that shall have it.
-EXTRAS := --extra queues --extra sqs --extra otel
+EXTRAS := --extra otel
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -39,7 +39,6 @@ from app.destinations.sending import PRIVATE_ADDRESS, masked_url
 from app.errors import (
     AmplienceError,
     AppError,
-    DestinationError,
     NotFound,
     Unauthorized,
     Unavailable,
@@ -264,8 +263,6 @@ def _destination(place: Destination, limit: float) -> str:
         dial(place, timeout=min(place.timeout, limit))
     except AddressRefused:
         raise CheckFailed(f"{where}: {PRIVATE_ADDRESS}") from None
-    except DestinationError as problem:
-        raise CheckFailed(str(problem)) from problem
     # Any kind: the address may be one that no library can read, and its text must not be shown.
     except Exception as problem:
         raise CheckFailed(f"{where}: {why_no_answer(problem)}") from problem

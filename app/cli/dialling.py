@@ -6,12 +6,10 @@ This module must not know what would be sent.
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 from urllib3.util import parse_url
 
 from app.config import Destination
-from app.config.request_fields import is_broker
 from app.destinations.connection import DestinationPools, Trust
 
 
@@ -21,12 +19,6 @@ def dial(destination: Destination, *, timeout: float) -> None:
     Raises AddressRefused where only `allow_private` would let it through, and whatever urllib3,
     `ssl` or the socket raise when there is no connection within about `timeout` seconds.
     """
-    if is_broker(destination.url):
-        # An extra, which need not be there.
-        from app.destinations.brokers import BrokerClient  # noqa: PLC0415
-
-        BrokerClient().dial(replace(destination, timeout=timeout))
-        return
     # The same trust as the sender's, who leaves the environment's proxies and bundles alone.
     trust = Trust(destination.ca_file, destination.client_cert, destination.client_key)
     pools = DestinationPools(allow_private=destination.allow_private, pools=1, pool_size=1)

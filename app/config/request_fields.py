@@ -7,9 +7,7 @@ not know how a request is sent.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,8 @@ from app.config.fields import HttpUrl, Text
 from app.config.lists import Headers
 from app.config.templating import Kind, TemplateFault, check_template, is_template
 
-# What each kind of queue needs besides kombu, as it is imported and as it is installed.
-BROKERS: dict[str, tuple[str, str]] = {
-    "amqp": ("kombu", "dc-relay[queues]"),
-    "amqps": ("kombu", "dc-relay[queues]"),
-    "redis": ("redis", "dc-relay[queues]"),
-    "rediss": ("redis", "dc-relay[queues]"),
-    "sqs": ("boto3", "dc-relay[queues,sqs]"),
-}
+# The schemes of message queues, to which nothing is sent.
+_QUEUES = frozenset({"amqp", "amqps", "redis", "rediss", "sqs"})
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
 # RFC 9110, section 8.3.1: a type, a subtype and parameters.
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;\s*[\w-]+=[^;,\s]+)*", re.ASCII)
@@ -38,11 +30,6 @@ def scheme_of(url: str) -> str:
     return scheme.lower() if separator else ""
 
 
-def is_broker(url: str) -> bool:
-    """Whether the URL names a message broker and no web address."""
-    return scheme_of(url) in BROKERS
-
-
 def _check(text: str, kind: Kind) -> None:
     try:
         check_template(text, kind)
@@ -51,34 +38,22 @@ def _check(text: str, kind: Kind) -> None:
 
 
 class RequestUrl(HttpUrl):
-    """An http or https URL that may have templates after its host; with `brokers` also a queue's.
+    """An http or https URL that may have templates after its host.
 
     What a template puts in is not known yet, so the rest of the URL is checked around it.
     """
 
-    def __init__(self, *, brokers: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.brokers = brokers
-
     def _read(self, text: str) -> str:
-        if self.brokers and is_broker(text):
-            _check_broker(text)
-            return text
+        if scheme_of(text) in _QUEUES:
+            raise ValidationError(
+                "dc-relay does not send to message queues.\n"
+                "Write the http or https URL of a service that puts what it receives into the"
+                " queue, such as an HTTP bridge."
+            )
         if is_template(text):
             _check(text, "url")
         super()._read(_EXPRESSION.sub("x", text))
         return text
-
-
-def _check_broker(url: str) -> None:
-    if is_template(url):
-        raise ValidationError(
-            "The address of a queue is no template.\nWrite it as it is; queue, exchange and"
-            " routing_key say where in it."
-        )
-    module, package = BROKERS[scheme_of(url)]
-    if not all(name in sys.modules or find_spec(name) for name in ("kombu", module)):
-        raise ValidationError(f"Queues need more packages.\nInstall {package}.")
 
 
 class BodyTemplate(fields.String):
@@ -144,9 +119,7 @@ def request_faults(destination: Mapping[str, Any]) -> dict[str, list[str]]:
     url = destination.get("url")
     if not isinstance(url, str):
         return {}
-    faults = dict(
-        _queue_faults(url, destination) if is_broker(url) else _web_faults(url, destination)
-    )
+    faults = _tls_faults(url, destination)
     if "content_type" in destination and not _has_body(destination):
         faults["content_type"] = "This is for a body of your own.\nAdd a body, or take it out."
     own = {name.lower() for name, _ in destination.get("headers", ())}
@@ -162,38 +135,11 @@ def _has_body(destination: Mapping[str, Any]) -> bool:
     return "body" in destination or getattr(delete, "body", None) is not None
 
 
-def _web_faults(url: str, destination: Mapping[str, Any]) -> dict[str, str]:
-    faults = {
-        name: "This is for queues.\nTake it out, or write the URL of a broker: amqp://…, redis://…"
-        for name in ("queue", "exchange", "routing_key")
-        if name in destination
-    }
+def _tls_faults(url: str, destination: Mapping[str, Any]) -> dict[str, str]:
+    faults: dict[str, str] = {}
     for name in ("ca_file", "client_cert", "client_key"):
         if name in destination and scheme_of(url) != "https":
             faults[name] = "This is for https.\nTake it out, or write https:// in the URL."
     if "client_key" in destination and "client_cert" not in destination:
         faults["client_key"] = "A key alone proves nothing.\nAdd the client_cert it belongs to."
-    return faults
-
-
-def _queue_faults(url: str, destination: Mapping[str, Any]) -> dict[str, str]:
-    http = ("method", "delete", "gzip", "ca_file", "client_cert", "client_key")
-    faults = {
-        name: "This is for http.\nTake it out: the URL is that of a queue."
-        for name in http
-        if name in destination
-    }
-    if scheme_of(url).startswith("amqp"):
-        if "queue" not in destination and "exchange" not in destination:
-            faults["queue"] = "Nobody knows where in the broker.\nAdd a queue, or an exchange."
-        if "exchange" in destination and "queue" in destination:
-            faults["queue"] = "It goes to the exchange.\nTake one of the two out."
-        if "routing_key" in destination and "exchange" not in destination:
-            faults["routing_key"] = "Only an exchange routes by it.\nAdd the exchange."
-        return faults
-    if "queue" not in destination:
-        faults["queue"] = "Nobody knows where in the broker.\nAdd a queue."
-    for name in ("exchange", "routing_key"):
-        if name in destination:
-            faults[name] = "Only AMQP has this.\nTake it out and name a queue."
     return faults

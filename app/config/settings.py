@@ -164,8 +164,8 @@ class Destination:
     item, or over all items for a destination that takes no content, such as a build hook.
 
     `url`, the values of `headers` and `body` may be templates. `body` is of a `content_type`, and
-    stands in for the envelope when content was published; `delete` when it is gone. Where the url
-    is a broker's, `queue`, `exchange` and `routing_key` say where in it. The files are PEM.
+    stands in for the envelope when content was published; `delete` when it is gone. The
+    files are PEM.
     """
 
     name: str
@@ -187,9 +187,6 @@ class Destination:
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
-    queue: str | None = None
-    exchange: str | None = None
-    routing_key: str | None = None
 
 
 @dataclass(frozen=True)

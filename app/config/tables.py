@@ -256,7 +256,7 @@ class DeleteTable(Table):
 class DestinationTable(Table):
     """`[destinations.NAME]`; loads a `Destination` whose name is still missing."""
 
-    url = RequestUrl(required=True, brokers=True)
+    url = RequestUrl(required=True)
     method = Text(validate=one_of("POST", "PUT", "PATCH"))
     headers = RequestHeaders()
     body = BodyTemplate()
@@ -266,9 +266,6 @@ class DestinationTable(Table):
     ca_file = ReadableFile()
     client_cert = ReadableFile()
     client_key = ReadableFile()
-    queue = Text()
-    exchange = Text()
-    routing_key = Text()
     signing_secrets = TextList(SigningSecret(), commas=True, data_key="signing_secret")
     retry = fields.Nested(RetryTable)
     timeout = Duration(longest=_LONGEST_TIMEOUT)

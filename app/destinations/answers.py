@@ -24,11 +24,10 @@ _LATER = frozenset({408, 425, 429})
 class Answer:
     """What a destination answered: the beginning of its body, and how long it all took.
 
-    `bytes` are those of the body that was sent, before any compression. `status` is None where it
-    was sent to a queue.
+    `bytes` are those of the body that was sent, before any compression.
     """
 
-    status: int | None
+    status: int
     body: str = field(repr=False)
     milliseconds: int
     method: str = "POST"

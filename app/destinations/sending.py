@@ -10,15 +10,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime
-from threading import Lock
-from typing import TYPE_CHECKING
 
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
 from app import __version__
 from app.config import Destination
-from app.config.request_fields import is_broker
 from app.destinations.answers import LONGEST_EXCERPT, Answer, refusal
 from app.destinations.connection import AddressRefused, DestinationPools
 from app.destinations.exchange import GZIPPED, exchange, timed_out, what_happened
@@ -26,16 +23,9 @@ from app.destinations.hiding import hidden, host_of, masked_url, secrets_of
 from app.destinations.message import Message
 from app.destinations.rendering import Request, request_of
 from app.destinations.signing import UnusableSecret, signed_headers
-from app.errors import (
-    DestinationError,
-    DestinationRefused,
-    DestinationUnavailable,
-)
+from app.errors import DestinationRefused, DestinationUnavailable
 from app.observability import tracing
 from app.retry import retry_after
-
-if TYPE_CHECKING:
-    from app.destinations.brokers import BrokerClient
 
 __all__ = [
     "PRIVATE_ADDRESS",
@@ -52,8 +42,6 @@ PRIVATE_ADDRESS = (
 )
 # That it is not there, after a DELETE.
 _ABSENT = frozenset({404, 410})
-# What stands in for an HTTP method where the message goes to a queue.
-_PUBLISH = "PUBLISH"
 
 
 class DestinationClient:
@@ -66,15 +54,11 @@ class DestinationClient:
     def __init__(self) -> None:
         self._guarded = _pools(allow_private=False)
         self._open = _pools(allow_private=True)
-        self._lock = Lock()
-        self._opened_brokers: BrokerClient | None = None
 
     def close(self) -> None:
         """Close the kept connections."""
         self._guarded.close()
         self._open.close()
-        if self._opened_brokers is not None:
-            self._opened_brokers.close()
 
     def send(self, destination: Destination, message: Message, *, now: datetime) -> Answer:
         """Send `message` and return the answer, which is a 2xx.
@@ -89,12 +73,7 @@ class DestinationClient:
         404 and 410 are good answers.
         """
         request = request_of(destination, message)
-        queued = is_broker(request.url)
-        with tracing.call(
-            _PUBLISH if queued else request.method,
-            host_of(request.url),
-            kind="producer" if queued else "client",
-        ) as span:
+        with tracing.call(request.method, host_of(request.url)) as span:
             return self._send(destination, _traced(request, span), message, span, now=now)
 
     def _send(
@@ -108,8 +87,6 @@ class DestinationClient:
     ) -> Answer:
         started = time.monotonic()
         try:
-            if is_broker(request.url):
-                return self._queue(destination, request, message, started, now=now)
             secrets = secrets_of(destination, request)
             headers = _headers(destination, request, message.webhook_id, now=now)
             pools = self._open if destination.allow_private else self._guarded
@@ -134,41 +111,6 @@ class DestinationClient:
                 destination, answer, status, retry_after(answer_headers.get("Retry-After"))
             )
         return answer
-
-    def _queue(
-        self,
-        destination: Destination,
-        request: Request,
-        message: Message,
-        started: float,
-        *,
-        now: datetime,
-    ) -> Answer:
-        signed = Message(request.body, request.content_type or "", message.webhook_id)
-        headers = dict(request.headers)
-        headers.update(signed_headers(signed, destination.signing_secrets, now=now))
-        try:
-            told = self._brokers().send(destination, request, headers)
-        except DestinationError as problem:
-            problem.exchange = {**_attempted(request), "milliseconds": _since(started)}
-            raise
-        return Answer(
-            status=None,
-            body=told,
-            milliseconds=_since(started),
-            method=_PUBLISH,
-            url=masked_url(request.url),
-            bytes=len(request.body),
-        )
-
-    def _brokers(self) -> BrokerClient:
-        with self._lock:
-            if self._opened_brokers is None:
-                # An extra, which need not be there; the configuration has made sure that it is.
-                from app.destinations.brokers import BrokerClient  # noqa: PLC0415
-
-                self._opened_brokers = BrokerClient()
-            return self._opened_brokers
 
 
 def _pools(*, allow_private: bool) -> DestinationPools:
@@ -242,7 +184,7 @@ def _unanswered(
 
 def _attempted(request: Request) -> dict[str, object]:
     return {
-        "method": _PUBLISH if is_broker(request.url) else request.method,
+        "method": request.method,
         "url": masked_url(request.url),
         "bytes": len(request.body),
     }

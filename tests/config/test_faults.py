@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from app.config.request_fields import BROKERS
 from tests.config.loading import (
     CREDENTIALS,
     FILE_DESTINATION,
@@ -232,10 +231,11 @@ DESTINATIONS = [
     ('items"', 'items"\nbody = ""\ncontent_type = "text"', ".content_type", "text/plain"),
     ('items"', 'items"\nbody=""\nheaders={ content-type = "a/b" }', ".headers", "content_type"),
     ('items"', 'items"\nca_file = "/no/such.pem"', ".ca_file", "PEM"),
-    ("https://search.example/items", "redis://search.example/0", ".queue", "Add a queue"),
-    ("https://search.example/items", "amqp://search.example", ".queue", "an exchange"),
-    ("https://search.example/items", "amqp://search.example/{{ item.id }}", ".url", "as it is"),
-    ('items"', 'items"\nqueue = "q"', ".queue", "broker"),
+    *(
+        ("https://search.example/items", f"{scheme}://search.example/0", ".url", "into the queue")
+        for scheme in ("amqp", "amqps", "redis", "rediss", "sqs", "AMQP")
+    ),
+    ('items"', 'items"\ndelete = { url = "redis://a.example" }', ".delete.url", "into the queue"),
     ('items"', 'items"\nclient_key = "pyproject.toml"', ".client_key", "client_cert"),
 ]
 
@@ -336,33 +336,13 @@ def test_rule_for_one_hub_asks_nothing_of_another() -> None:
     assert len(load({}, bare + FILE_HUB + LOCALIZE_RULE + 'hub = "main"').hubs) == 2
 
 
-@pytest.mark.parametrize(
-    ("more", "setting"),
-    [
-        ('queue = "q"\nmethod = "PUT"', "method"),
-        ('queue = "q"\ndelete = { method = "DELETE" }', "delete"),
-        ('queue = "q"\ngzip = true', "gzip"),
-        ('queue = "q"\nexchange = "e"', "queue"),
-        ('queue = "q"\nrouting_key = "r"', "routing_key"),
-    ],
-)
-def test_setting_that_a_queue_does_not_have_is_a_fault(more: str, setting: str) -> None:
-    file = FILE_DESTINATION.replace("https://search.example/items", "amqp://mq.example")
-    (problem,) = problems(HUB, f"{file}{more}")
-    assert problem.place == f"relay.toml: destinations.search.{setting}"
-
-
-def test_queue_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BROKERS, "amqp", ("no_such_module", "dc-relay[queues]"))
-    file = FILE_DESTINATION.replace("https://search.example/items", "amqp://mq.example")
-    (problem,) = problems(HUB, f'{file}queue = "q"')
-    assert problem.place == "relay.toml: destinations.search.url"
-    assert "dc-relay[queues]" in problem.advice
-
-
 def test_environment_url_may_be_a_template_and_no_queue() -> None:
     url = "https://search.example/{{ item.id }}"
     assert load({**HUB, **FORWARD, "FORWARD_URL": url}).destinations[0].url == url
-    for wrong in ("https://search.example/{{ itm.id }}", "amqp://mq.example"):
+    for wrong, advice in (
+        ("https://search.example/{{ itm.id }}", "item"),
+        ("amqp://mq.example", "into the queue"),
+    ):
         (problem,) = problems({**HUB, **FORWARD, "FORWARD_URL": wrong})
         assert problem.place == "FORWARD_URL"
+        assert advice in problem.advice

@@ -5,15 +5,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from app.destinations.sending import DestinationClient
-from tests.destinations.fronting import Front
 from tests.servers import Answering, ScriptedServer
 
-Secured = Callable[..., str]
 Serve = Callable[[Answering], ScriptedServer]
 
 
@@ -53,7 +50,7 @@ def _certificate(folder: Path, name: str, *extensions: str) -> None:
 
 @pytest.fixture(scope="session")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, and certificates by it: of this server, of a client, and of another server."""
+    """An authority, and certificates by it: of this server and of a client."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not on the PATH")
     folder = tmp_path_factory.mktemp("pem")
@@ -61,24 +58,6 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     leaf = ("basicConstraints=critical,CA:FALSE", "authorityKeyIdentifier=keyid")
     _certificate(folder, "server", *leaf, "subjectAltName=IP:127.0.0.1")
     _certificate(folder, "client", *leaf)
-    _certificate(folder, "other", *leaf, "subjectAltName=DNS:other.example")
     both = (folder / "client.pem").read_text() + (folder / "client.key").read_text()
     (folder / "both.pem").write_text(both)
     return folder
-
-
-@pytest.fixture
-def secured(pem: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Secured]:
-    """The address of a broker behind a certificate, whose authority everybody trusts or not."""
-    with ExitStack() as opened:
-
-        def start(url: str, certificate: str, *, trusted: bool) -> str:
-            if trusted:
-                monkeypatch.setenv("SSL_CERT_FILE", str(pem / "ca.pem"))
-            parts = urlsplit(url)
-            front = Front(int(parts.port or 0), pem / f"{certificate}.pem")
-            opened.callback(front.close)
-            place = parts.netloc.replace(f":{parts.port}", f":{front.port}")
-            return parts._replace(scheme=f"{parts.scheme}s", netloc=place).geturl()
-
-        yield start

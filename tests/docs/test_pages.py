@@ -33,9 +33,6 @@ OTHER_VARIABLES = frozenset(
         "OTEL_TRACES_SAMPLER",
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
-        # By boto3, and by OpenSSL.
-        "AWS_DEFAULT_REGION",
-        "SSL_CERT_FILE",
     }
 )
 _VARIABLE = re.compile(r"(?<![\w.-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w-])")
