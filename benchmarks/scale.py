@@ -1,10 +1,10 @@
 """On one PostgreSQL, how accepting and dispatching grow with processes, and what stands in the way.
 
-1, 2 and 4 web processes take webhooks from a closed loop, 1 and 2 also held to a processor each;
-then 1, 2 and 4 workers work off a backlog of one destination, and 4 workers one of four
-destinations. Meanwhile the server's own view of its connections is sampled (`pg_stat_activity`),
-and the processor time of each part is read from /proc: on a machine with few cores it is they that
-run out first, and the shares say so. At the end the tables are weighed.
+1, 2 and 4 web processes take webhooks from a closed loop; then 1, 2 and 4 workers work off a
+backlog of one destination, and 4 workers one of four destinations. Meanwhile the server's own view
+of its connections is sampled (`pg_stat_activity`), and the processor time of each part is read from
+/proc: on a machine with few cores it is they that run out first, and the shares say so. At the end
+the tables are weighed.
 
     .venv/bin/python -m benchmarks.scale
 """
@@ -123,7 +123,6 @@ def measure() -> list[str]:
         service.make_tables(store.url)
         outside = opened.enter_context(world.running())
         accepting = [_accepting(store, outside, count) for count in PROCESSES]
-        accepting += [_accepting(store, outside, count, held=True) for count in (1, 2)]
         _empty(store.url)
         one = outside.configured(store.url, folder, {"banner": NAMES[:1]})
         dispatching = [_dispatching(store, outside, one, count) for count in PROCESSES]
@@ -135,18 +134,14 @@ def measure() -> list[str]:
     return _section(accepting, dispatching, weights)
 
 
-def _accepting(
-    store: PostgresStore, outside: world.World, count: int, *, held: bool = False
-) -> Stretch:
+def _accepting(store: PostgresStore, outside: world.World, count: int) -> Stretch:
     hooks = Webhooks(secret=service.SECRET, size=1000)
-    environ = outside.environment(store.url, WEB_ONE_PROCESSOR=str(int(held)))
-    with service.web(environ, processes=count) as door:
+    with service.web(outside.environment(store.url), processes=count) as door:
         closed_loop(door.port, hooks, seconds=1)
         groups = {"web": door.tree, "load": lambda: [os.getpid()]}
         with _watched(store, groups) as (activity, shares):
             load = closed_loop(door.port, hooks, seconds=SECONDS)
-    name = f"{count} web, a processor each" if held else f"{count} web"
-    return _stretch(name, load.taken_per_second, activity, shares, load.seconds)
+    return _stretch(f"{count} web", load.taken_per_second, activity, shares, load.seconds)
 
 
 def _dispatching(

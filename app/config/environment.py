@@ -111,7 +111,6 @@ class EnvironmentSchema(Schema):
     )
     PORT = _whole(65_535)
     WEB_CONCURRENCY = _whole(1_000)
-    WEB_ONE_PROCESSOR = _yes_or_no("1 or 0")
     WORKER_THREADS = _whole(1_000)
     PUBLISH_QUOTA_PER_MINUTE = _whole(100)
     MISSED_WEBHOOKS_EVERY = Duration(longest=86_400)

@@ -64,7 +64,6 @@ def _rest(values: Mapping[str, Any]) -> dict[str, Any]:
         "LOG_FORMAT",
         "PORT",
         "WEB_CONCURRENCY",
-        "WEB_ONE_PROCESSOR",
         "WORKER_THREADS",
         "PUBLISH_QUOTA_PER_MINUTE",
         "MISSED_WEBHOOKS_EVERY",

@@ -228,7 +228,6 @@ class Settings:
     log_format: Literal["json", "console"] = "json"
     port: int = 8000
     web_concurrency: int = 1
-    web_one_processor: bool = False
     worker_threads: int = 48
     retention_days: int = 30
     publish_quota_per_minute: int = 50

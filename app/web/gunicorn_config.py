@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,13 +16,11 @@ from pathlib import Path
 from gunicorn import glogging  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.config import Config  # type: ignore[import-untyped]
-from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
 from app.config import load_settings
 from app.errors import ConfigError
 from app.observability import configure_logging
 from app.observability.metrics import share_counters
-from app.web.holding import hold
 
 try:
     settings = load_settings(os.environ)
@@ -90,13 +87,3 @@ share_counters(_counters)
 def on_exit(_server: Arbiter) -> None:
     """Called by gunicorn in its parent process, at the end."""
     shutil.rmtree(_counters, ignore_errors=True)
-
-
-# The same for all web processes, and another number elsewhere.
-_shared = secrets.randbits(32)
-
-
-def post_worker_init(worker: Worker) -> None:
-    """Called by gunicorn in each web process, when it is about to serve."""
-    if settings.web_one_processor:
-        hold(place=worker.age, shared=_shared)

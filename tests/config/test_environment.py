@@ -58,7 +58,6 @@ def test_every_other_variable_reaches_the_settings() -> None:
             "LOG_FORMAT": "console",
             "PORT": "80",
             "WEB_CONCURRENCY": "3",
-            "WEB_ONE_PROCESSOR": "1",
             "WORKER_THREADS": "5",
             "RETENTION_DAYS": "90",
         }
@@ -71,7 +70,6 @@ def test_every_other_variable_reaches_the_settings() -> None:
     assert settings.sentry_environment == "test"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "console")
     assert (settings.port, settings.web_concurrency, settings.worker_threads) == (80, 3, 5)
-    assert settings.web_one_processor
     assert settings.retention_days == 90
 
 

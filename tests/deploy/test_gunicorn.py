@@ -17,8 +17,6 @@ from typing import Any
 import pytest
 import requests
 
-from tests.processes.running import descendants, eventually
-
 ROOT = Path(__file__).parents[2]
 SECRET = "the-webhook-secret"
 # A worker that is told to stop waits a moment for a last request on each open connection.
@@ -99,28 +97,6 @@ def test_web_serves_finishes_what_runs_and_logs_json_lines_only(tmp_path: Path) 
     assert SECRET not in err
     # Nothing is left in the home directory: no control socket.
     assert not (tmp_path / ".gunicorn").exists()
-
-
-def processors(pid: int) -> list[set[int]]:
-    """Where each of the processes below one may run, with all their threads."""
-    return [
-        set().union(*(os.sched_getaffinity(int(thread.name)) for thread in tasks.iterdir()))
-        for tasks in (Path(f"/proc/{child}/task") for child in descendants(pid))
-    ]
-
-
-@pytest.mark.processes
-@pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
-    reason="there is one processor, or nobody says how many",
-)
-def test_web_processes_keep_to_a_processor_each_if_asked(tmp_path: Path) -> None:
-    with serving(tmp_path, WEB_ONE_PROCESSOR="1") as (process, _):
-        assert eventually(lambda: [len(each) for each in processors(process.pid)] == [1, 1])
-        assert eventually(lambda: len(set().union(*processors(process.pid))) == 2)
-    with serving(tmp_path) as (process, _):
-        everywhere = os.sched_getaffinity(0)
-        assert eventually(lambda: processors(process.pid) == [everywhere, everywhere])
 
 
 @pytest.mark.processes

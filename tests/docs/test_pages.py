@@ -33,6 +33,8 @@ OTHER_VARIABLES = frozenset(
         "OTEL_TRACES_SAMPLER",
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
+        # Removed; the changelog names it.
+        "WEB_ONE_PROCESSOR",
     }
 )
 _VARIABLE = re.compile(r"(?<![\w.-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w-])")
