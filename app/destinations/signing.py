@@ -5,11 +5,11 @@ Pure: the time is handed in. This module must not know where a message goes.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from collections.abc import Sequence
-from datetime import UTC, datetime
-
-from standardwebhooks import Webhook
-from standardwebhooks.webhooks import EmptyWebhookSecretError
+from datetime import datetime
 
 from app.destinations.message import Message
 
@@ -25,22 +25,20 @@ def signed_headers(message: Message, secrets: Sequence[str], *, now: datetime) -
     verify while they are exchanged. `now` must be aware and of this attempt: receivers refuse
     timestamps that are more than 5 minutes away. Raises UnusableSecret.
     """
-    # The library takes the digits of the date as UTC, whatever its zone says.
-    timestamp = now.astimezone(UTC)
-    headers = {
-        "webhook-id": message.webhook_id,
-        "webhook-timestamp": str(int(timestamp.timestamp())),
-    }
+    timestamp = str(int(now.timestamp()))
+    headers = {"webhook-id": message.webhook_id, "webhook-timestamp": timestamp}
     if secrets:
-        headers["webhook-signature"] = " ".join(
-            _signer(secret).sign(message.webhook_id, timestamp, message.body.decode())
-            for secret in secrets
-        )
+        signed = b".".join((message.webhook_id.encode(), timestamp.encode(), message.body))
+        headers["webhook-signature"] = " ".join(_signature(secret, signed) for secret in secrets)
     return headers
 
 
-def _signer(secret: str) -> Webhook:
+def _signature(secret: str, signed: bytes) -> str:
     try:
-        return Webhook(secret)
-    except (ValueError, EmptyWebhookSecretError):
-        raise UnusableSecret("a signing secret is whsec_ followed by base64") from None
+        # Secrets may come without their padding; what is too much of it is passed over.
+        key = base64.b64decode(secret.removeprefix("whsec_") + "==")
+    except ValueError:
+        key = b""
+    if not key:
+        raise UnusableSecret("a signing secret is whsec_ followed by base64")
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -19,6 +20,25 @@ def test_each_current_secret_verifies_alone() -> None:
     assert len(headers["webhook-signature"].split(" ")) == 2
     for secret in (OLD, NEW):
         assert Webhook(secret).verify(MESSAGE.body, headers) == {"headline": "Frühling"}
+
+
+def test_signature_is_that_of_the_published_example() -> None:
+    """The example that the Standard Webhooks libraries test themselves with."""
+    message = Message(b'{"test": 2432232314}', "application/json", "msg_p5jXN8AQM9LWM0D4loKWxJek")
+    headers = signed_headers(message, [OLD], now=datetime.fromtimestamp(1614265330, UTC))
+    assert headers == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+def test_secret_without_its_padding_is_the_same_secret() -> None:
+    now = datetime.now(UTC)
+    padded = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+    headers = signed_headers(MESSAGE, [padded.rstrip("=")], now=now)
+    assert headers == signed_headers(MESSAGE, [padded], now=now)
+    assert Webhook(padded).verify(MESSAGE.body, headers)
 
 
 def test_another_secret_or_body_does_not_verify() -> None:
