@@ -22,9 +22,5 @@ def within_a_trace(trace: str = TRACE) -> Iterator[None]:
 
 
 def assert_continues(traceparent: str | None) -> None:
-    """It is of the caller's trace, with its flags, and names another parent."""
-    assert traceparent is not None
-    version, trace, parent, flags = traceparent.split("-")
-    assert (version, trace, flags) == ("00", TRACE, "01")
-    assert len(parent) == 16
-    assert parent != PARENT
+    """It is the caller's: without spans of our own it is passed on as it came."""
+    assert traceparent == TRACEPARENT

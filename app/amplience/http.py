@@ -112,7 +112,7 @@ class AmplienceHttp:
         """
         # A path is made of ids and delivery keys, as in our own messages.
         with tracing.call(call.method, self.host, path=call.path) as span:
-            answer = self._exchange(call, traced=span.context.headers if span.context else {})
+            answer = self._exchange(call, traced=tracing.headers(span))
             tracing.answered(span, answer.status)
             return answer
 

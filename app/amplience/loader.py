@@ -25,7 +25,6 @@ from app.amplience.delivery import (
 )
 from app.errors import AmplienceError, NotFound, Refused, Unavailable
 from app.observability import tracing
-from app.observability.tracing import TraceContext
 
 
 class Fetching(Protocol):
@@ -57,7 +56,7 @@ class _Group:
     def __init__(self) -> None:
         self.requests: dict[str, ContentRequest] = {}
         # Where in a trace each caller is: the call is made for all of them.
-        self.places: list[TraceContext | None] = []
+        self.places: list[tracing.SpanContext] = []
         self.results: dict[str, FetchResult] = {}
         self.failure: BaseException | None = None
         self.full = Event()

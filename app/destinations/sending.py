@@ -146,9 +146,9 @@ def _headers(
 def _traced(request: Request, span: tracing.Span) -> Request:
     """The request with its place in a trace, unless the destination's own headers name one."""
     own = {name.lower() for name, _ in request.headers}
-    if span.context is None or "traceparent" in own:
+    if "traceparent" in own:
         return request
-    ours = [header for header in span.context.headers.items() if header[0] not in own]
+    ours = [header for header in tracing.headers(span).items() if header[0] not in own]
     return replace(request, headers=(*ours, *request.headers))
 
 

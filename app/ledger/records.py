@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from app.events import instant
-from app.observability.tracing import trace_id_of
+from app.observability import tracing
 from app.storage.tables import attempts, jobs, webhook_events
 
 
@@ -165,7 +165,7 @@ def event_row(row: RowMapping, states: Mapping[str, int]) -> EventRow:
         origin=row[event.origin],
         received_at=instant(row[event.received_at]),
         states=states,
-        trace_id=trace_id_of(row[event.trace]),
+        trace_id=_trace_id(row[event.trace]),
     )
 
 
@@ -219,6 +219,11 @@ def attempt_row(row: RowMapping) -> AttemptRow:
         started_at=_moment(row[attempt.started_at]),
         finished_at=instant(row[attempt.finished_at]),
     )
+
+
+def _trace_id(kept: str | None) -> str | None:
+    place = tracing.read_kept(kept)
+    return tracing.trace_id(place) if place else None
 
 
 def _moment(milliseconds_or_none: int | None) -> datetime | None:

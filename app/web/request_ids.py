@@ -52,21 +52,21 @@ def named(app: WSGIApplication) -> WSGIApplication:
     return serve
 
 
-def go_on_from(place: tracing.TraceContext | None) -> None:
+def go_on_from(place: tracing.SpanContext | None) -> None:
     """Take this as the request's place in a trace, and name the trace in its log lines."""
     _go_on_from(request.environ, place)
 
 
-def trace() -> tracing.TraceContext | None:
+def trace() -> tracing.SpanContext | None:
     """The request's place in a trace, if it is in one."""
-    place: tracing.TraceContext | None = request.environ.get(_TRACE)
+    place: tracing.SpanContext | None = request.environ.get(_TRACE)
     return place
 
 
-def _go_on_from(environ: WSGIEnvironment, place: tracing.TraceContext | None) -> None:
+def _go_on_from(environ: WSGIEnvironment, place: tracing.SpanContext | None) -> None:
     if place:
         environ[_TRACE] = place
-        structlog.contextvars.bind_contextvars(trace_id=place.trace_id)
+        structlog.contextvars.bind_contextvars(trace_id=tracing.trace_id(place))
 
 
 def _made_up() -> str:

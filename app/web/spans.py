@@ -25,7 +25,7 @@ def register(app: Flask, *, blueprint: str) -> None:
             parent=trace(),
             attributes={"http.request.method": request.method, "http.route": route},
         )
-        go_on_from(g.span.context)
+        go_on_from(g.span.get_span_context())
 
     app.before_request(begin)
     app.after_request(_end)
@@ -36,7 +36,8 @@ def _end(response: Response) -> Response:
     if span is None:
         return response
     known = g.get("webhook", {})
-    span.add(
+    tracing.add(
+        span,
         {
             "http.response.status_code": response.status_code,
             "dc_relay.reason": g.get("reason"),
@@ -44,11 +45,11 @@ def _end(response: Response) -> Response:
             "dc_relay.event.name": known.get("name"),
             "dc_relay.hub": known.get("hub"),
             "dc_relay.jobs": known.get("jobs"),
-        }
+        },
     )
     # A refusal is the sender's failure, not ours
     # (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status).
     if response.status_code >= 500:
-        span.fail(g.get("reason") or str(response.status_code))
+        tracing.fail(span, g.get("reason") or str(response.status_code))
     span.end()
     return response

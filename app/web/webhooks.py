@@ -17,7 +17,7 @@ from flask import Blueprint, Response, g, request
 
 from app.config import Hub, Settings
 from app.errors import WebhookRejected
-from app.observability import count_webhook
+from app.observability import count_webhook, tracing
 from app.rules import match
 from app.schemas import load_event
 from app.signature import HEADER, verify
@@ -48,7 +48,7 @@ def build(services: DoorServices) -> Blueprint:
         verify(body, request.headers.get(HEADER), sender.webhook_secrets)
         event = load_event(body, hub=sender.key)
         if place := trace():
-            event = replace(event, trace=str(place))
+            event = replace(event, trace=tracing.to_keep(place))
         said.update(event_id=event.id, name=event.name)
         plans = match(event, settings.rules, settings.destinations)
         accepted = services.ledger.accept(event, plans)

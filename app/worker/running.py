@@ -96,15 +96,16 @@ def _attributes(job: Job) -> tracing.Attributes:
 
 
 def _tell(span: tracing.Span, outcome: Outcome, decision: Decision) -> None:
-    span.add(
+    tracing.add(
+        span,
         {
             "dc_relay.outcome": decision.outcome,
             "dc_relay.state": decision.state,
             "dc_relay.reason": decision.reason,
-        }
+        },
     )
     if isinstance(outcome, Failed) or decision.state == "dead":
-        span.fail(decision.reason or decision.state)
+        tracing.fail(span, decision.reason or decision.state)
 
 
 class Runner:
@@ -140,7 +141,7 @@ class Runner:
                 outcome = self._outcome(job)
             except JobLost as error:
                 _log.warning("attempt.lost", attempt=job.attempt, detail=str(error))
-                span.fail("lost")
+                tracing.fail(span, "lost")
                 return
             decision = decide(
                 outcome,

@@ -445,15 +445,3 @@ def test_destination_with_a_trace_of_its_own_keeps_it(
     (request,) = server.received
     assert request.headers["traceparent"] == "of my own"
     assert "tracestate" not in request.headers
-
-
-def test_each_try_has_an_id_of_its_own(serve: Serve, client: DestinationClient) -> None:
-    server = serve(lambda _: Reply(503))
-    with within_a_trace():
-        for _ in range(2):
-            with pytest.raises(DestinationUnavailable):
-                _send(client, _to(server.url))
-    first, second = (request.headers["traceparent"] for request in server.received)
-    assert first != second
-    assert_continues(first)
-    assert_continues(second)

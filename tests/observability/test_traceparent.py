@@ -5,11 +5,9 @@ The cases follow the specification's own (https://www.w3.org/TR/trace-context-1/
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from app.observability.tracing import TraceContext, read_headers, read_kept, trace_id_of
+from app.observability import tracing
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -18,25 +16,29 @@ ARABIC_ONE = "\N{ARABIC-INDIC DIGIT ONE}"
 VALID = f"00-{TRACE}-{PARENT}-01"
 
 
+def kept(traceparent: str | None, tracestate: str | None = None) -> str | None:
+    """What is stored of these headers."""
+    place = tracing.read_headers(traceparent, tracestate)
+    return tracing.to_keep(place) if place else None
+
+
 @pytest.mark.parametrize(
     ("header", "flags"),
     [
         (VALID, 1),
         (f"00-{TRACE}-{PARENT}-00", 0),
         (f" {VALID}\t", 1),
-        # Level 2's "random" goes with the trace id; flags that nobody knows are sent as zero.
+        # Level 2's "random" goes with the trace id.
         (f"00-{TRACE}-{PARENT}-03", 3),
-        (f"00-{TRACE}-{PARENT}-ff", 3),
-        # Of a version to come, the four fields and the sampled flag alone.
+        # Of a version to come, the four fields alone.
         (f"cc-{TRACE}-{PARENT}-01", 1),
-        (f"cc-{TRACE}-{PARENT}-03", 1),
         (f"cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like", 1),
         (f"cc-{TRACE}-{PARENT}-01-", 1),
         (f"fe-{TRACE}-{PARENT}-00", 0),
     ],
 )
 def test_valid_traceparent_is_understood(header: str, flags: int) -> None:
-    assert read_headers(header) == TraceContext(TRACE, PARENT, flags)
+    assert kept(header) == f"00-{TRACE}-{PARENT}-{flags:02x}"
 
 
 @pytest.mark.parametrize(
@@ -68,12 +70,11 @@ def test_valid_traceparent_is_understood(header: str, flags: int) -> None:
         f"00_{TRACE}_{PARENT}_01",
         # The header twice, as a server joins it.
         f"{VALID},{VALID}",
-        f"{VALID}\n",
         f"00-{ARABIC_ONE * 32}-{PARENT}-01",
     ],
 )
 def test_invalid_traceparent_is_as_good_as_none(header: str | None) -> None:
-    assert read_headers(header, "vendor=value") is None
+    assert kept(header, "vendor=value") is None
 
 
 MANY = ",".join(f"k{number}=v" for number in range(32))
@@ -106,44 +107,27 @@ LONG = "long=" + "x" * 200
         ("foo=1,bär=2", ""),
         (f"{'k' * 257}=1", ""),
         ("foo=" + "x" * 257, ""),
-        # Too long to be sent on: the long ones go first, then the last.
-        (f"a=1,{LONG},b={'y' * 100},{LONG.replace('long', 'more')}", f"a=1,b={'y' * 100}"),
-        (
-            ",".join(f"k{number}={'z' * 96}" for number in range(9)),
-            ",".join(f"k{number}={'z' * 96}" for number in range(5)),
-        ),
+        # Longer than any header may be.
+        ("a=" + ",".join(f"k{number}={'z' * 255}" for number in range(32)), ""),
     ],
 )
 def test_tracestate_is_passed_on_where_it_is_valid(header: str, passed_on: str) -> None:
-    found = read_headers(VALID, header)
-    assert found is not None
-    assert found.state == passed_on
-
-
-def test_child_is_of_the_same_trace_with_an_id_of_its_own() -> None:
-    found = read_headers(f"cc-{TRACE}-{PARENT}-01-more", "vendor=value")
-    assert found is not None
-    made = [found.child().headers for _ in range(100)]
-    assert {headers["tracestate"] for headers in made} == {"vendor=value"}
-    ids = set()
-    for headers in made:
-        parts = re.fullmatch(rf"00-{TRACE}-([0-9a-f]{{16}})-01", headers["traceparent"])
-        assert parts
-        ids.add(parts[1])
-    assert len(ids - {PARENT}) == 100
-
-
-def test_no_tracestate_is_sent_where_there_is_none() -> None:
-    assert TraceContext(TRACE, PARENT).headers == {"traceparent": f"00-{TRACE}-{PARENT}-00"}
+    assert kept(VALID, header) == f"{VALID} {passed_on}".rstrip()
 
 
 @pytest.mark.parametrize("state", ["", "vendor=a value,other=1"])
 def test_what_is_kept_is_read_again(state: str) -> None:
-    place = TraceContext(TRACE, PARENT, 1, state)
-    assert read_kept(str(place)) == place
-    assert trace_id_of(str(place)) == TRACE
+    place = tracing.read_headers(VALID, state)
+    assert place is not None
+    assert tracing.read_kept(tracing.to_keep(place)) == place
+    assert tracing.trace_id(place) == TRACE
 
 
 def test_nothing_kept_is_no_trace() -> None:
-    assert read_kept(None) is None
-    assert trace_id_of(None) is None
+    assert tracing.read_kept(None) is None
+
+
+def test_malformed_headers_of_strangers_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert kept("0" * 600, None) is None
+    assert kept(VALID, "no member") == VALID
+    assert caplog.records == []

@@ -1,4 +1,4 @@
-"""The seam of tracing: what is passed on without a collector, and what is switched on by what."""
+"""Tracing: what is passed on without a collector, and what is switched on by what."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.observability import tracing
-from app.observability.tracing import TraceContext
 from tests.collector import collecting
 from tests.config.loading import HUB, load
-from tests.traces import TRACE, within_a_trace
+from tests.traces import TRACEPARENT, within_a_trace
 
-OTHER = TraceContext("1" * 32, "2" * 16, 1)
+OTHER = f"00-{'1' * 32}-{'2' * 16}-01"
+NOWHERE = tracing.here()
 
 
-def traceparent(method: str = "GET") -> str | None:
-    with tracing.call(method, "example.com") as span:
-        return span.context.headers["traceparent"] if span.context else None
+def other() -> tracing.SpanContext:
+    found = tracing.read_headers(OTHER)
+    assert found is not None
+    return found
+
+
+def traceparent() -> str | None:
+    with tracing.call("GET", "example.com") as span:
+        return tracing.headers(span).get("traceparent")
 
 
 def test_call_outside_of_an_attempt_is_of_no_trace() -> None:
@@ -34,10 +40,10 @@ def test_call_outside_of_an_attempt_is_of_no_trace() -> None:
 
 
 def test_call_for_others_is_of_the_own_trace_and_else_of_the_first() -> None:
-    with within_a_trace(), tracing.on_behalf_of([OTHER, None]):
-        assert str(traceparent()).split("-")[1] == TRACE
-    with tracing.on_behalf_of([None, OTHER]):
-        assert str(traceparent()).split("-")[1] == OTHER.trace_id
+    with within_a_trace(), tracing.on_behalf_of([other(), NOWHERE]):
+        assert traceparent() == TRACEPARENT
+    with tracing.on_behalf_of([NOWHERE, other()]):
+        assert traceparent() == OTHER
     assert traceparent() is None
 
 
@@ -144,7 +150,7 @@ from app.config import load_settings
 import app.cli
 import os
 build_worker(load_settings(os.environ)).close()
-print(sorted(name for name in sys.modules if name.partition(".")[0] == "opentelemetry"))
+print(sorted(name for name in sys.modules if name.startswith("opentelemetry.sdk")))
 """
 
 
@@ -160,7 +166,7 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] == "opentele
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, True),
     ],
 )
-def test_opentelemetry_is_imported_only_where_spans_are_wanted(
+def test_sdk_is_imported_only_where_spans_are_wanted(
     variables: dict[str, str], is_imported: bool, sqlite_url: str
 ) -> None:
     done = subprocess.run(
