@@ -261,9 +261,11 @@ class JsonPath(Text):
     def _read(self, text: str) -> str:
         try:
             jsonpath_rfc9535.compile(text)
-        except jsonpath_rfc9535.JSONPathError as error:
+        # The library converts a number such as 1e400 without a look at its size.
+        except (jsonpath_rfc9535.JSONPathError, OverflowError) as error:
             # The library's own message quotes the path; only the position is taken over.
-            at = f" at character {error.token.index + 1}" if error.token else ""
+            token = getattr(error, "token", None)
+            at = f" at character {token.index + 1}" if token else ""
             raise ValidationError(
                 f"This is not a JSONPath (RFC 9535): there is a fault{at}.\n"
                 "Start at the envelope: $.payload.body.region."
