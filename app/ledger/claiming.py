@@ -152,27 +152,25 @@ def claim(
     A job that was lost twice with its process may be what ended it: of these at most one is taken,
     of the first lane, and none unless `suspect`. So they run one by one, and the one that does end
     its process is found out without taking the others with it.
+
+    Each lane is a transaction of its own, so that no lock of one lane is kept while another is
+    claimed. Raises `StorageUnavailable`; jobs of earlier lanes are then left to their leases, so
+    ask for one lane where that matters.
     """
     first = next(iter(wanted), None) if suspect else None
-    try:
-        with storage.write() as connection:
-            return [
-                job
-                # In one order for all workers: each locks the destinations' rows until its commit,
-                # and two that locked them in different orders would wait for each other.
-                for lane, count in sorted(wanted.items())
-                for job in _claim_paced(
-                    connection,
-                    owner,
-                    lane,
-                    count,
-                    pace=(paces or {}).get(lane),
-                    suspect=lane == first,
+    taken: list[Job] = []
+    for lane, count in wanted.items():
+        pace = (paces or {}).get(lane)
+        try:
+            with storage.write() as connection:
+                found = _claim_paced(
+                    connection, owner, lane, count, pace=pace, suspect=lane == first
                 )
-            ]
-    except IntegrityError:
-        # The unique index on running keys refused: somebody was first. They are due still.
-        return []
+        except IntegrityError:
+            # The unique index on running keys refused: somebody was first. They are due still.
+            continue
+        taken += found
+    return taken
 
 
 def _claim_paced(

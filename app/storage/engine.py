@@ -34,6 +34,11 @@ from app.storage.sharing import Entry, Result, SharedWrites, VerbForMany
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _CONFLICTS = frozenset({"40P01", "40001"})
 _LOCK_POLL = 0.0005
+# A process that is stopped within a transaction keeps its locks, which others wait for: the server
+# ends its session. Between two statements of ours lie milliseconds, seconds on a starved machine.
+_LONGEST_PAUSE_MS = 4_000
+# How long sent data may stay unacknowledged before the connection counts as broken.
+_VANISHED_MS = 10_000
 
 
 class WriteLock:
@@ -139,8 +144,17 @@ class Storage:
         limit = round(self.timeout * 1000)
         return {
             "connect_timeout": max(2, round(self.timeout)),
-            "options": f"-c statement_timeout={limit} -c lock_timeout={limit}",
+            "options": (
+                f"-c statement_timeout={limit} -c lock_timeout={limit}"
+                f" -c idle_in_transaction_session_timeout={_LONGEST_PAUSE_MS}"
+                f" -c tcp_user_timeout={_VANISHED_MS}"
+            ),
             "application_name": "dc-relay",
+            # The same from our side: a peer that vanished is noticed without a word from it.
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "tcp_user_timeout": _VANISHED_MS,
         }
 
     @staticmethod

@@ -77,5 +77,6 @@ def _exclusive(storage: Storage) -> Iterator[Connection]:
             wait_for_ever(connection.connection.driver_connection)
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         yield connection

@@ -135,8 +135,8 @@ class Worker:
                 return self._options.idle  # the bell rings when a job has ended
             now, due = due_times(self._storage, sorted(self._lanes), self._paces)
             wanted = self._wanted([lane for lane, at in due.items() if at <= now])
-            if wanted:
-                for job in self._claim(wanted):
+            for lane, count in wanted.items():
+                for job in self._claim(lane, count):
                     self._start(pool, job)
         except StorageUnavailable as error:
             _log.warning("worker.storage-unavailable", detail=str(error))
@@ -144,12 +144,25 @@ class Worker:
         later = [(at - now) / 1000 for at in due.values() if at > now]
         return max(0.001, min([self._options.idle, *later]))
 
-    def _claim(self, wanted: dict[str, int]) -> list[Job]:
+    def _claim(self, lane: str, count: int) -> list[Job]:
+        """Claim jobs of one lane, and start them before the next one is asked for.
+
+        A worker that was stopped in the middle of a claim keeps its locks for seconds, and only
+        those of its own lane are waited for.
+        """
         with self._lock:
             suspect = not any(job.is_suspect for job in self._running.values())
-        return claim(
-            self._storage, owner=self.owner, wanted=wanted, paces=self._paces, suspect=suspect
-        )
+        try:
+            return claim(
+                self._storage,
+                owner=self.owner,
+                wanted={lane: count},
+                paces=self._paces,
+                suspect=suspect,
+            )
+        except StorageUnavailable as error:
+            _log.warning("worker.claim-failed", lane=lane, detail=str(error))
+            return []
 
     def _refresh_lanes(self) -> None:
         # Jobs of a rule or destination that was removed must not wait unseen: their lanes are

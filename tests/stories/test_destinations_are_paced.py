@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from app.errors import StorageUnavailable
+from app.ledger.pacing import Pace, admit
 from app.sandbox import SandboxServer
+from app.storage import Storage
 from app.storage.tables import destination_states
 from tests.relay import SECRET, environment, running, working
 from tests.stories.editing import create, publish
@@ -129,3 +133,29 @@ def test_dead_destination_is_left_alone_until_a_probe_succeeds(
                 select(destination_states).where(destination_states.c.name == "one")
             ).one()
         assert (state.breaker, state.failures) == ("closed", 0)
+
+
+@pytest.mark.postgres
+def test_worker_that_is_stopped_within_a_claim_holds_up_nobody_for_long(
+    sandbox: SandboxServer, postgres_url: str, tmp_path: Path
+) -> None:
+    """Its session keeps the locks of what it was claiming until the server ends it."""
+    (tmp_path / "relay.toml").write_text(FILE.replace("@ONE@", "").replace("@TWO@", ""))
+    environ = environment(
+        sandbox,
+        postgres_url,
+        RELAY_CONFIG=str(tmp_path / "relay.toml"),
+        FORWARD_URL="",
+        FORWARD_ALLOW_PRIVATE="",
+        LOCALIZE_LOCALES="",
+        LOCALIZE_SOURCE_LOCALE="",
+        DOWNSTREAM=f"{sandbox.url}/downstream",
+    )
+    with running(environ) as relay, closing(Storage(relay.settings.database_url)) as stopped:
+        sandbox.add_webhook(f"{relay.url}/webhooks", SECRET)
+        transaction = stopped.write()
+        admit(transaction.__enter__(), Pace("one"), count=1)
+        publish_many(sandbox, 3)
+        relay.wait_for(timeout=30, succeeded=6)
+        with pytest.raises(StorageUnavailable):
+            transaction.__exit__(None, None, None)
