@@ -32,7 +32,7 @@ class Reply:
     """What to answer.
 
     `drip` sends the body byte by byte with that many seconds between; with `drip_head` the status
-    line and the headers too.
+    line and the headers too. `interim` goes out as it is, before the status line.
     """
 
     status: int = 200
@@ -40,6 +40,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     drip: float | None = None
     drip_head: bool = False
+    interim: bytes = b""
 
 
 def json_reply(content: Any, status: int = 200, **headers: str) -> Reply:
@@ -126,6 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Content-Length": str(len(reply.body))} | dict(reply.headers)
         lines = [f"HTTP/1.1 {reply.status} -", *(f"{name}: {headers[name]}" for name in headers)]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        self.wfile.write(reply.interim)
         if reply.drip is None:
             self.wfile.write(head + reply.body)
             return

@@ -18,7 +18,12 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from app import __version__
 from app.errors import (
@@ -32,10 +37,12 @@ from app.errors import (
 )
 from app.observability import tracing
 from app.retry import retry_after
+from app.transport import POOL_CLASSES
 
 USER_AGENT = f"dc-relay/{__version__}"
-# Connecting: a little over one TCP retransmission. Reading: Content Delivery 2 gives up by itself
-# after 10 s (https://amplience.com/developers/docs/apis/limits), and we want its answer, not ours.
+# Connecting: a little over one TCP retransmission. The whole answer: Content Delivery 2 gives up by
+# itself after 10 s (https://amplience.com/developers/docs/apis/limits), and we want its answer, not
+# ours.
 TIMEOUT = (3.05, 15.0)
 # No fewer connections than a worker has threads, so that none is opened and thrown away.
 POOL_SIZE = 64
@@ -79,8 +86,25 @@ class HttpAnswer:
         return 200 <= self.status < 300
 
 
+class _DeadlineAdapter(HTTPAdapter):
+    """Makes connections whose answers have one deadline in total, also through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):  # which needs connections of its own
+            manager.pool_classes_by_scheme = POOL_CLASSES
+        return manager
+
+
 class AmplienceHttp:
     """One Amplience host, on kept connections, for all threads of a process.
+
+    `timeout` is for connecting and for the whole answer, in seconds: an answer that comes byte by
+    byte is cut off as well.
 
     Nothing is ever sent to another host: paths are appended to `base_url` and redirects are not
     followed, so a token cannot leave.
@@ -93,7 +117,7 @@ class AmplienceHttp:
         # One session for all threads is safe because its state is never written after this line:
         # the connection pool locks for itself, and cookies, the other state, are refused.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = HTTPAdapter(pool_maxsize=POOL_SIZE)
+        adapter = _DeadlineAdapter(pool_maxsize=POOL_SIZE)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         # Proxies and bundles of the environment, read once: for each call, it would be a quarter
@@ -301,7 +325,8 @@ def _never_left(problem: BaseException) -> bool:
 def _what_happened(problem: BaseException) -> str:
     """A few words on why there was no answer, without addresses or headers."""
     causes = list(_causes(problem))
-    if any(isinstance(cause, requests.Timeout) for cause in causes):
+    # The second is an answer that began and did not end in time.
+    if any(isinstance(cause, (requests.Timeout, ReadTimeoutError)) for cause in causes):
         return "timed out"
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return "TLS failed"

@@ -9,22 +9,20 @@ This module must not know what is sent.
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import re
 import socket
-import time
 import unicodedata
 from dataclasses import dataclass
-from functools import partial
-from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from app.transport import POOL_CLASSES, DeadlineConnection
 
 # They share the time for connecting, and each needs enough of it.
 MOST_ADDRESSES = 3
@@ -126,19 +124,7 @@ def _wrapped_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-class _Timed(HTTPConnection):
-    """A connection whose answers are read until the time is up, and no longer."""
-
-    def getresponse(self) -> Any:
-        # Here `timeout` is what connecting and sending have left of the whole time.
-        if isinstance(self.timeout, (int, float)):
-            end = time.monotonic() + self.timeout
-            # All that http.client does with it is to call it.
-            self.response_class = partial(_TimedResponse, end=end)  # type: ignore[assignment]
-        return super().getresponse()
-
-
-class GuardedConnection(_Timed):
+class GuardedConnection(DeadlineConnection):
     """A connection to addresses that it `allows` alone: the public ones."""
 
     allows = staticmethod(is_public)
@@ -187,10 +173,6 @@ class GuardedConnection(_Timed):
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class _TimedTls(_Timed, HTTPSConnection):
-    pass
-
-
 class _GuardedTls(GuardedConnection, HTTPSConnection):
     pass
 
@@ -217,14 +199,6 @@ class Trust:
         }
 
 
-class _OpenPool(HTTPConnectionPool):
-    ConnectionCls = _Timed
-
-
-class _OpenTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TimedTls
-
-
 class _GuardedPool(HTTPConnectionPool):
     ConnectionCls = GuardedConnection
 
@@ -245,9 +219,7 @@ class DestinationPools:
     def __init__(self, *, allow_private: bool, pools: int, pool_size: int) -> None:
         self._manager = PoolManager(num_pools=pools, maxsize=pool_size)
         self._manager.pool_classes_by_scheme = (
-            {"http": _OpenPool, "https": _OpenTlsPool}
-            if allow_private
-            else {"http": _GuardedPool, "https": _GuardedTlsPool}
+            POOL_CLASSES if allow_private else {"http": _GuardedPool, "https": _GuardedTlsPool}
         )
 
     def pool(self, scheme: str, host: str, port: int | None, trust: Trust) -> HTTPConnectionPool:
@@ -267,35 +239,3 @@ class DestinationPools:
 def _parsed(address: str) -> IPAddress:
     # `fe80::1%eth0` carries the name of an interface.
     return ipaddress.ip_address(address.partition("%")[0])
-
-
-class _UntilTheEnd(io.RawIOBase):
-    """Reads a socket, and gives each read no more time than is left."""
-
-    def __init__(self, raw: socket.SocketIO, connection: socket.socket, end: float) -> None:
-        self._raw = raw
-        self._connection = connection
-        self._end = end
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the destination took too long")
-        self._connection.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _TimedResponse(HTTPResponse):
-    """A response that is read until `end` and no longer (a time.monotonic)."""
-
-    def __init__(self, sock: socket.socket, *args: Any, end: float, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        raw = cast(socket.SocketIO, self.fp.detach())
-        self.fp = io.BufferedReader(_UntilTheEnd(raw, sock, end))

@@ -258,3 +258,44 @@ def test_messages_and_repr_hold_no_token(serve: Serve, connect: Connect) -> None
     with pytest.raises(Unauthorized) as caught:
         read_json(connect(server.url).perform(call), call=call, hide="secret-token")
     assert "secret-token" not in str(caught.value) + repr(call)
+
+
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+
+
+def test_interim_responses_are_passed_over(serve: Serve, connect: Connect) -> None:
+    server = serve(
+        lambda _: Reply(200, b'{"call": %d}' % len(server.received), interim=EARLY_HINTS)
+    )
+    http, call = connect(server.url), Call("GET", "/hubs")
+    assert [read_json(http.perform(call), call=call) for _ in range(2)] == [
+        {"call": 1},
+        {"call": 2},
+    ]
+    assert len({request.port for request in server.received}) == 1
+
+
+def test_protocol_that_nobody_asked_for_is_no_answer(serve: Serve, connect: Connect) -> None:
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
+    server = serve(lambda _: Reply(200, interim=switching))
+    with pytest.raises(Unavailable, match="connection broke"):
+        connect(server.url).perform(Call("GET", "/"))
+
+
+@pytest.mark.parametrize("drip_head", [True, False])
+@pytest.mark.parametrize("through_proxy", [True, False])
+def test_answer_byte_by_byte_is_cut_off(
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    drip_head: bool,
+    through_proxy: bool,
+) -> None:
+    server = serve(lambda _: Reply(200, b"x" * 2000, drip=0.05, drip_head=drip_head))
+    if through_proxy:
+        monkeypatch.setenv("HTTP_PROXY", server.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+    url = "http://amplience.example" if through_proxy else server.url
+    with pytest.raises(Unavailable, match="timed out"):
+        connect(url, timeout=0.5).perform(Call("GET", "/"))
