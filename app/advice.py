@@ -74,8 +74,8 @@ REASONS: Mapping[str, Advice] = {
         "nothing",
     ),
     "item-not-found": Advice(
-        "Amplience has not known the item for two minutes: it is deleted, or the "
-        "credentials belong to another hub",
+        "Amplience has said for two minutes, and more than once, that there is no such item: "
+        "it is deleted, or the credentials belong to another hub",
         "check the hub's credentials, or cancel",
     ),
     "unconfirmed": Advice(
@@ -97,8 +97,9 @@ REASONS: Mapping[str, Advice] = {
         "nothing",
     ),
     "unpublish-not-permitted": Advice(
-        "the credentials may not unpublish",
-        "give them the permission to publish in the item's repository; retry",
+        "Amplience answers 403 to unpublishing; retried for an hour",
+        "give the credentials the permission to publish in the item's repository; retry what is "
+        "dead",
     ),
     "published-again": Advice(
         "the item was published again before the destination was told that it is gone",
@@ -190,19 +191,22 @@ REASONS: Mapping[str, Advice] = {
         "wait; look who else uses the account",
     ),
     "amplience-unauthorized": Advice(
-        "credentials or permission are missing, also with a fresh token",
-        "dc-relay check; give the API key its permissions; retry",
+        "Amplience does not accept the credentials or answers 401 or 403, also with a fresh "
+        "token; retried for an hour",
+        "dc-relay check; give the API key its permissions; retry what is dead",
     ),
     "amplience-not-found": Advice(
-        "Amplience has no such thing",
-        "check the ids in the configuration",
+        "Amplience answers 404; retried for an hour, unless Amplience's own error says that the "
+        "item does not exist",
+        "check the ids in the configuration; retry what is dead",
     ),
     "amplience-version-conflict": Advice(
         "the item was saved between reading and writing, time and again",
         "retry it",
     ),
     "amplience-refused": Advice(
-        "Amplience understood and will not do it",
+        "Amplience answers another 4xx or a redirect; retried for an hour, unless Amplience's own "
+        "error rejects this item",
         "read the message; mend, retry",
     ),
     "storage-unavailable": Advice(
@@ -236,6 +240,13 @@ REASONS: Mapping[str, Advice] = {
 }
 
 ALERTS: Mapping[str, Advice] = {
+    "amplience-refusing": Advice(
+        "Amplience answers 4xx to calls for a hub, and not surely because of one item: the "
+        "credentials, a firewall or a gateway; at most one an hour for each hub. Jobs are retried "
+        "for an hour",
+        "dc-relay check; correct the credentials, or see what answers in place of Amplience; then "
+        "retry what is dead",
+    ),
     "job-dead": Advice(
         "jobs were given up; at most one an hour for each action, target and reason",
         "what the reason asks for; then retry them",

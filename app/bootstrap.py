@@ -44,6 +44,7 @@ from app.rules import Plan
 from app.storage import GroupCommit, Storage
 from app.worker import Chore, Runner, Worker, WorkerOptions
 from app.worker.alerting import (
+    RefusalAlarm,
     SignatureWatch,
     alert_paces,
     send_alerts_alone,
@@ -140,6 +141,7 @@ def build_worker(
             storage=storage,
             actions=_actions(settings, opened, forward_timing),
             schedule=_schedules(settings),
+            on_refusal=RefusalAlarm(settings, storage),
         )
         worker = Worker(
             storage=storage,

@@ -1,7 +1,8 @@
 """Every failure has a name here, and the name says whose fault it is.
 
 The bottom floor: it must know nothing of the rest of the service. `transient` says whether the
-same call may succeed later by itself; the worker's retry decision reads nothing else.
+same call may succeed later by itself, and `refusing` whether Amplience's refusal may be about all
+calls; the worker's retry decision reads nothing else.
 """
 
 from __future__ import annotations
@@ -68,7 +69,12 @@ class AmplienceError(AppError):
     `status` is None when there was no answer. `code` is Amplience's own error code where the body
     carried one. `maybe_done` is true when the call may have been carried out all the same (no
     answer, or a 5xx): a write must then not be repeated before reading the state again.
+    `refusing` is true when the refusal is not surely about the item of the call: a missing
+    permission, a firewall's page, a gateway without its routes. Jobs are then tried again for an
+    hour; it must never be read as a fact about the item.
     """
+
+    refusing = False
 
     def __init__(
         self,
@@ -78,16 +84,24 @@ class AmplienceError(AppError):
         code: str | None = None,
         retry_after: float | None = None,
         maybe_done: bool = False,
+        refusing: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        if refusing is not None:
+            self.refusing = refusing
         self.retry_after = retry_after
         self.maybe_done = maybe_done
 
 
 class Unauthorized(AmplienceError):
-    """Amplience does not accept our credentials or permission (400 at /oauth/token, 401, 403)."""
+    """Amplience does not accept our credentials or permission (400 at /oauth/token, 401, 403).
+
+    No item is named by that, and a firewall answers the same, so it is always `refusing`.
+    """
+
+    refusing = True
 
 
 class NotFound(AmplienceError):

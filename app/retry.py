@@ -13,6 +13,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from app.config import RetrySchedule
+from app.config.settings import REFUSED_RETRY
 
 # A peer may ask for more patience than our schedule, but not for ever: one day is the longest wait
 # that still lets a job end while somebody remembers it.
@@ -20,6 +21,17 @@ LONGEST_RETRY_AFTER = 86_400
 # How much later the next try comes when a peer says that it is overloaded, or is too slow to
 # answer, and names no time itself (Standard Webhooks asks for a slow-down).
 SLOW_DOWN = 3
+
+# Amplience refuses, and not surely because of the job's item: its key, a firewall or a gateway may
+# refuse every job. As reasons of a transient failure; of a final one they may be the item's.
+REFUSALS = frozenset(
+    {
+        "amplience-unauthorized",
+        "amplience-not-found",
+        "amplience-refused",
+        "unpublish-not-permitted",
+    }
+)
 
 
 # How an outside place fares, as one attempt saw it: it answered, it did not, it wants no more.
@@ -95,6 +107,11 @@ class Failed:
     health: Health | None = None
     overloaded: bool = False
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether Amplience refused what it may take later."""
+        return self.transient and self.reason in REFUSALS
+
 
 Outcome = Succeeded | Skipped | Superseded | LookAgain | Failed
 JobState = Literal["waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled"]
@@ -133,12 +150,18 @@ def retry_after(header: str | None) -> float | None:
 
 
 def decide(
-    outcome: Outcome, *, failures: int, schedule: RetrySchedule, spread: Callable[[], float]
+    outcome: Outcome,
+    *,
+    failures: int,
+    refusals: int = 0,
+    schedule: RetrySchedule,
+    spread: Callable[[], float],
 ) -> Decision:
     """Turn the outcome of an attempt into what becomes of its job.
 
-    `failures` counts the failed tries before this one; `spread` gives a number from -1 to 1 that
-    the schedule's jitter is multiplied with.
+    `failures` counts the failed tries before this one, and `refusals` those among them that were
+    Amplience's refusals, which have a schedule of their own: neither kind uses up the other's
+    tries. `spread` gives a number from -1 to 1 that the schedule's jitter is multiplied with.
     """
     match outcome:
         case Succeeded(detail=detail, health=health, follow_up=follow_up):
@@ -164,12 +187,23 @@ def decide(
                 progress=outcome.progress,
                 detail=outcome.detail,
             )
+        case Failed(is_refusal=True):
+            return _after_failure(
+                outcome, failures, tries=refusals, schedule=REFUSED_RETRY, spread=spread
+            )
         case Failed():
-            return _after_failure(outcome, failures=failures, schedule=schedule, spread=spread)
+            return _after_failure(
+                outcome, failures, tries=failures - refusals, schedule=schedule, spread=spread
+            )
 
 
 def _after_failure(
-    outcome: Failed, *, failures: int, schedule: RetrySchedule, spread: Callable[[], float]
+    outcome: Failed,
+    failures: int,
+    *,
+    tries: int,
+    schedule: RetrySchedule,
+    spread: Callable[[], float],
 ) -> Decision:
     failed = Decision(
         "dead",
@@ -184,9 +218,9 @@ def _after_failure(
     if outcome.health == "gone":
         # The place is paused with its queue, and this job stays in it: who resumes it sends it.
         return replace(failed, state="waiting", outcome="retry", failures=failures)
-    if not outcome.transient or failures >= len(schedule.delays):
+    if not outcome.transient or tries >= len(schedule.delays):
         return failed
-    delay = schedule.delays[failures] * (1 + schedule.jitter * spread())
+    delay = schedule.delays[tries] * (1 + schedule.jitter * spread())
     if outcome.retry_after is not None:
         delay = max(delay, min(outcome.retry_after, LONGEST_RETRY_AFTER))
     elif outcome.overloaded:

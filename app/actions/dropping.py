@@ -105,6 +105,8 @@ class Drop:
 def _published_again(client: ReadingClient, item_id: str) -> bool:
     try:
         item = client.content_item(item_id)
-    except NotFound:
+    except NotFound as error:
+        if error.refusing:
+            raise
         return False
     return item.status == "ACTIVE" and item.publishing_status in PUBLISHED

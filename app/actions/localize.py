@@ -151,6 +151,8 @@ class Localize:
         try:
             return self._rounds(attempt, hub)
         except NotFound as error:
+            if error.refusing:
+                raise
             return self._not_there(attempt, error)
 
     def _rounds(self, attempt: Attempt, hub: _Hub) -> Outcome:
@@ -265,11 +267,11 @@ class Localize:
     def _not_there(self, attempt: Attempt, error: NotFound) -> Outcome:
         """Wait a little: an item may answer 404 for a moment after it was created.
 
-        https://github.com/amplience/dc-cli/pull/206
+        https://github.com/amplience/dc-cli/pull/206. One 404 is never enough, however old the job.
         """
         looks = int(attempt.job.progress.get("not_found", 0))
         age = self._clock() - attempt.job.created_at.timestamp()
-        if age > self._timing.appear_within:
+        if looks and age > self._timing.appear_within:
             return Failed("item-not-found", str(error), transient=False)
         progress = {**attempt.job.progress, "not_found": looks + 1}
         return LookAgain("item-not-found-yet", self._timing.pause(looks), progress)

@@ -196,7 +196,9 @@ class MissedWebhooks:
             return event, []
         try:
             item = self.client.content_item(event.item_id)
-        except NotFound:
+        except NotFound as error:
+            if error.refusing:
+                raise
             return event, []
         event = _as_of_now(event, item)
         plans = match(event, self.rules, self.destinations)

@@ -64,8 +64,8 @@ class Pulled:
 def prove(pulled: Pulled, published: PublishedItems) -> Proven | NotYet:
     """Compare, with one call to the Management API, or two when the first proves nothing.
 
-    Raises Unauthorized and Refused, which no waiting mends; that the API is away or has too much to
-    do is a `NotYet`.
+    Raises Unauthorized and Refused, and NotFound that is not about the item (`refusing`); that the
+    API is away or has too much to do is a `NotYet`.
     """
     try:
         return _prove(pulled, published)
@@ -116,5 +116,7 @@ def _was_published_later(now: ContentItem, *, than: ContentItem) -> bool:
 def _found(ask: Callable[[], ContentItem]) -> ContentItem | None:
     try:
         return ask()
-    except NotFound:
+    except NotFound as error:
+        if error.refusing:
+            raise
         return None

@@ -117,6 +117,7 @@ class Unpublish:
         try:
             client.unpublish(item.id)
         except Unauthorized as error:
+            attempt.hold(progress={})
             return _not_permitted(error)
         except AmplienceError as error:
             if error.maybe_done:
@@ -163,7 +164,7 @@ def _not_permitted(error: Unauthorized) -> Outcome:
     if error.status != 403:
         raise error
     text = f"these credentials may not unpublish: give them the permission to publish ({error})"
-    return Failed("unpublish-not-permitted", text, transient=False, progress={})
+    return Failed("unpublish-not-permitted", text, transient=True)
 
 
 def _done(job: Job, item: ContentItem, *, by_us: bool | None = None) -> Succeeded:

@@ -21,6 +21,8 @@ from app.config import ClientCredentials, PersonalAccessToken
 from app.errors import AmplienceError, Unauthorized, Unavailable
 
 RENEW_EARLY = 60.0
+# A missing permission refuses every token, and there are many calls.
+REPLACE_EVERY = 30.0
 # "generally 300 seconds": for an answer that does not say
 # (https://amplience.com/developers/docs/apis/content-management/content-management-overview).
 USUAL_LIFE = 300.0
@@ -33,7 +35,7 @@ class Tokens(Protocol):
         """The token to send. Unauthorized, RateLimited or Unavailable where there is none."""
 
     def forget(self, token: str) -> None:
-        """Amplience did not accept `token`: do not give it again."""
+        """Amplience did not accept `token`: give another one if a fresh one may help."""
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -73,8 +75,9 @@ class ClientCredentialsTokens:
 
     `POST {auth_url}/oauth/token`, form-encoded, answers `{"access_token", "expires_in": 300}`,
     or 400 when id or secret are wrong. A token is renewed 60 s early, because an expired one
-    answers 403 like a missing permission does. However many threads need one, one asks; a failure
-    reaches those that waited for it and is not kept.
+    answers 403 like a missing permission does. A token that took the place of a refused one is not
+    replaced again within 30 s: what refuses it is not its age. However many threads need one, one
+    asks; a failure reaches those that waited for it and is not kept.
     """
 
     def __init__(
@@ -90,13 +93,14 @@ class ClientCredentialsTokens:
         self._lock = Lock()
         self._token: str | None = None
         self._renew_at = 0.0
+        self._replaced_at: float | None = None
         self._flight: Future[str] | None = None
 
     def bearer(self) -> str:
         """The current token, or a new one.
 
-        Raises Unauthorized (permanent: wrong credentials or address), RateLimited or Unavailable,
-        never with `maybe_done`: the call that wanted the token was not made.
+        Raises Unauthorized (wrong credentials or address), RateLimited or Unavailable, never with
+        `maybe_done`: the call that wanted the token was not made.
         """
         with self._lock:
             if self._token and self._clock() < self._renew_at:
@@ -113,10 +117,16 @@ class ClientCredentialsTokens:
             raise copy.copy(failure) from failure
 
     def forget(self, token: str) -> None:
-        """Drop `token` if it is still the current one; another thread may have renewed it."""
+        """Drop `token` if it is still the current one; another thread may have renewed it.
+
+        At most once in 30 s.
+        """
         with self._lock:
-            if self._token == token:
+            now = self._clock()
+            is_early = self._replaced_at is not None and now < self._replaced_at + REPLACE_EVERY
+            if self._token == token and not is_early:
                 self._token = None
+                self._replaced_at = now
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -162,8 +172,7 @@ class ClientCredentialsTokens:
 
 
 def _refusal(answer: HttpAnswer, host: str) -> str:
-    # Every 4xx is permanent here, and none may look like a missing content item. The body is not
-    # quoted: it may hold what was sent.
+    # None may look like a missing content item. The body is not quoted: it may hold what was sent.
     if answer.status in (400, 401, 403):
         return f"{host} does not accept the client id and secret ({answer.status})"
     return f"{host} is no authorization server: /oauth/token answered {answer.status}"

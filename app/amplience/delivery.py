@@ -261,6 +261,7 @@ class DeliveryClient:
                 f"there is no Content Delivery 2 at {self._http.host}: check the hub's name",
                 status=problem.status,
                 code=problem.code,
+                refusing=True,
             ) from problem
 
 

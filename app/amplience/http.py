@@ -8,6 +8,7 @@ calls are for, and it never tries again: waiting is the queue's work.
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ TIMEOUT = (3.05, 15.0)
 POOL_SIZE = 64
 LONGEST_TEXT = 300
 VERSION_NOT_LATEST = "CONTENT_ITEM_VERSION_NOT_LATEST"
+_CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+# A call that names one item; a list of items or a search names none.
+_OF_ITEM = re.compile(r"(/snapshots/[^/]+)?/content-items/.+|/content/(id|key)/.+")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class Call:
     def changes_nothing(self) -> bool:
         """Whether it does no harm to have been carried out unnoticed (RFC 9110, section 9.2.1)."""
         return self.only_reads or self.method in ("GET", "HEAD")
+
+    @property
+    def names_item(self) -> bool:
+        """Whether the call is about one content item, so that its refusal may be about it too."""
+        return _OF_ITEM.fullmatch(self.path) is not None
 
 
 @dataclass(frozen=True)
@@ -203,6 +212,9 @@ def error_of(answer: HttpAnswer, *, call: Call, hide: str = "") -> AmplienceErro
     Amplience advises to build on the class of a status and not on single codes, which change
     (https://api.amplience.net/v2/content/docs/api/integration-guide.html); so a version conflict
     is known by its code in the body, and only the 4xx that have one meaning are told apart.
+
+    A 3xx or 4xx is `refusing` unless Amplience itself says it of the item that the call names: a
+    firewall, or a gateway in the middle of a deploy, answers any status to any call.
     """
     problem = describe(answer.body, hide=hide)
     message = f"{call.method} {call.path} answered {answer.status}"
@@ -227,15 +239,26 @@ def error_of(answer: HttpAnswer, *, call: Call, hide: str = "") -> AmplienceErro
         403: Unauthorized,
         404: NotFound,
     }
-    return kinds.get(answer.status, Refused)(message, **given)
+    kind = kinds.get(answer.status, Refused)
+    about_item = call.names_item and problem.is_amplience and kind is not Unauthorized
+    return kind(
+        message,
+        retry_after=retry_after(answer.headers.get("Retry-After")),
+        refusing=not about_item,
+        **given,
+    )
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What the body of an error says; both parts may be missing."""
+    """What the body of an error says; code and message may be missing.
+
+    `is_amplience`: the body has the structure of Amplience's own errors, with a code.
+    """
 
     code: str | None
     message: str
+    is_amplience: bool = False
 
 
 def describe(body: bytes, *, hide: str = "") -> Problem:
@@ -256,7 +279,7 @@ def describe(body: bytes, *, hide: str = "") -> Problem:
     code = VERSION_NOT_LATEST if VERSION_NOT_LATEST in codes else next(iter(codes), None)
     message = "; ".join(texts) if texts else body.decode("utf-8", "replace")
     message = f"{code}: {message}" if code and texts and code not in message else message
-    return Problem(code=code, message=excerpt(message, hide=hide))
+    return Problem(code, excerpt(message, hide=hide), is_amplience=_is_amplience(content))
 
 
 def excerpt(text: str | bytes, *, hide: str = "") -> str:
@@ -272,6 +295,25 @@ def _is_version_conflict(status: int, problem: Problem) -> bool:
     if problem.code == VERSION_NOT_LATEST:
         return True
     return status == 409 and problem.code is None and "version" in problem.message.lower()
+
+
+def _is_amplience(content: Any) -> bool:
+    """Tell Amplience's `{"errors": [{code}]}` and `{"error": {type}}` from a gateway's own JSON.
+
+    That is `{"message": "Forbidden"}`, `{"status": 404, "error": "Not Found"}`, or has numbers as
+    codes.
+    """
+    if not isinstance(content, dict):
+        return False
+    lowered = {str(key).lower(): value for key, value in content.items()}
+    nested = [lowered.get(key) for key in ("errors", "error", "errorresponse")]
+    return any(
+        _CODE.fullmatch(code)
+        for part in nested
+        if isinstance(part, (list, dict))
+        for entry in _entries(part)
+        if (code := _text(entry, "code", "type"))
+    )
 
 
 def _entries(content: Any) -> Iterator[dict[str, Any]]:

@@ -119,7 +119,9 @@ class Removals:
 def _read(management: ManagementClient, item_id: str) -> ContentItem | None:
     try:
         return management.content_item(item_id)
-    except NotFound:
+    except NotFound as error:
+        if error.refusing:
+            raise
         return None
 
 

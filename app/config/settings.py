@@ -30,6 +30,9 @@ DESTINATION_RETRY = RetrySchedule(delays=(5.0, 300.0, 1800.0, 7200.0, 18000.0, 3
 AMPLIENCE_RETRY = RetrySchedule(
     delays=(2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 36000.0)
 )
+# Amplience refuses, and may do so to all: as soon at first, and for an hour. Longer than a deploy
+# or a firewall's mood; a person was told at once, and has to act if it is a key.
+REFUSED_RETRY = RetrySchedule(delays=(2.0, 10.0, 60.0, 300.0, 900.0, 1200.0, 1500.0))
 
 
 @dataclass(frozen=True)

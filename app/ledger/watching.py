@@ -20,7 +20,15 @@ from app.ledger.accepting import accept
 from app.ledger.queues import first_due
 from app.rules import Plan
 from app.storage import Storage
-from app.storage.tables import beats, destination_states, event_conflicts, in_state, jobs, now_ms
+from app.storage.tables import (
+    beats,
+    destination_states,
+    event_conflicts,
+    in_state,
+    jobs,
+    now_ms,
+    webhook_events,
+)
 
 # Alerts are no hub's.
 ALERTS_HUB = "-"
@@ -99,6 +107,17 @@ def raise_alert(storage: Storage, alert: Alert, *, to: Sequence[str]) -> bool:
     )
     [answer] = accept(storage, [(event, [_plan(alert, name) for name in to])])
     return getattr(answer, "status", None) in ("accepted", "ignored")
+
+
+def was_raised_lately(storage: Storage, alert: Alert) -> bool:
+    """Tell whether this alert was written down within an hour; raises `StorageUnavailable`."""
+    rows = select(webhook_events.c.id).where(
+        webhook_events.c.hub == ALERTS_HUB,
+        webhook_events.c.event_id == alert.event_id,
+        webhook_events.c.received_at > now_ms() - _HOUR_MS,
+    )
+    with storage.read() as connection:
+        return connection.execute(rows).first() is not None
 
 
 def _plan(alert: Alert, destination: str) -> Plan:

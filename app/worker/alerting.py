@@ -9,23 +9,34 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 import structlog
 
 from app.config import Settings
-from app.ledger import Pace, claim, readiness
-from app.ledger.watching import SILENT_MS, Alert, alert_lane, look, raise_alert
+from app.errors import StorageUnavailable
+from app.ledger import Job, Pace, claim, readiness
+from app.ledger.watching import (
+    SILENT_MS,
+    Alert,
+    alert_lane,
+    look,
+    raise_alert,
+    was_raised_lately,
+)
 from app.observability import report
 from app.storage import Storage
 from app.worker.running import Runner
 
 # A dead job and a destination's breaker are reported by the worker that sees them.
 _NOT_REPORTED_YET = frozenset(
-    {"oldest-waiting", "id-conflict", "no-live-worker", "signatures-refused"}
+    {"oldest-waiting", "id-conflict", "no-live-worker", "signatures-refused", "amplience-refusing"}
 )
+_HOUR = 3600.0
 # Of somebody who guesses, within this time.
 _MANY, _MANY_WITHIN = 20, 600.0
 # Of a secret that was changed on one side only: so many wrong ones and no right one.
@@ -79,6 +90,56 @@ def send_alerts_alone(storage: Storage, runner: Runner, paces: Mapping[str, Pace
     return tried
 
 
+class RefusalAlarm:
+    """Raises `amplience-refusing` at the first refused attempt of a hub; again after an hour.
+
+    Not looked for in the ledger: a window of a few seconds is over before the next look, and a
+    person should know of a wrong key at once. `clock` gives seconds since 1970.
+    """
+
+    def __init__(
+        self, settings: Settings, storage: Storage, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._clock = clock
+        self._lock = Lock()
+        self._told: dict[str, float] = {}
+
+    def __call__(self, job: Job, message: str) -> None:
+        """Tell of one refused attempt, unless it was told of its hub within the last hour."""
+        now = self._clock()
+        with self._lock:
+            if now < self._told.get(job.hub, 0.0) + _HOUR:
+                return
+            self._told[job.hub] = now
+        try:
+            self._tell(_refusing(job, message, now), now)
+        except StorageUnavailable as error:
+            _log.warning("watch.storage-unavailable", detail=str(error))
+            with self._lock:
+                del self._told[job.hub]
+
+    def _tell(self, alert: Alert, now: float) -> None:
+        # Another process may have told it just before the hour was full.
+        before = replace(alert, once=_hour(now - _HOUR))
+        if not was_raised_lately(self._storage, before):
+            tell(self._settings, self._storage, alert)
+
+
+def _refusing(job: Job, message: str, now: float) -> Alert:
+    text = (
+        f"Amplience refuses calls for hub {job.hub}. Jobs are retried for an hour, then they are"
+        f" dead. Its answer: {message.rstrip('.')}."
+    )
+    facts = {"hub": job.hub, "action": job.action, "job": job.id}
+    return Alert("amplience-refusing", job.hub, _hour(now), text, facts)
+
+
+def _hour(at: float) -> str:
+    return str(int(at // _HOUR))
+
+
 @dataclass(frozen=True)
 class _Look:
     at: float
@@ -122,5 +183,4 @@ class SignatureWatch:
 
 
 def _refused(now: float, text: str, count: float) -> Alert:
-    hour = str(int(now // 3600))
-    return Alert("signatures-refused", "webhooks", hour, text, {"refused": round(count)})
+    return Alert("signatures-refused", "webhooks", _hour(now), text, {"refused": round(count)})

@@ -24,6 +24,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.ledger import Change, Finished, Job, finish
+from app.ledger.refusals import refusals_of
 from app.observability import sentry, tracing
 from app.retry import Decision, Failed, Health, Outcome, decide
 from app.storage import Storage
@@ -45,7 +46,9 @@ def outcome_of(error: AppError) -> Failed:
     """Turn an error that an action let through into its outcome."""
     reason = next((slug for kind, slug in _REASONS if isinstance(error, kind)), None)
     retry_after: float | None = None
+    transient = error.transient
     if isinstance(error, AmplienceError):
+        transient = error.transient or error.refusing
         reason = reason or ("amplience-unavailable" if error.transient else "amplience-refused")
         retry_after = error.retry_after
     elif isinstance(error, DestinationError):
@@ -63,7 +66,7 @@ def outcome_of(error: AppError) -> Failed:
     return Failed(
         reason=reason or "failed",
         message=str(error),
-        transient=error.transient,
+        transient=transient,
         retry_after=retry_after,
         detail=detail,
         health=_health_of(error),
@@ -108,8 +111,15 @@ def _tell(span: tracing.Span, outcome: Outcome, decision: Decision) -> None:
         tracing.fail(span, decision.reason or decision.state)
 
 
+def _ignore(job: Job, message: str) -> None:
+    """Tell nobody of a refusal."""
+
+
 class Runner:
-    """Runs attempts of jobs with the actions it is given, by the name of the action."""
+    """Runs attempts of jobs with the actions it is given, by the name of the action.
+
+    `on_refusal` is called for each attempt that Amplience refused, with what it answered.
+    """
 
     def __init__(
         self,
@@ -117,10 +127,12 @@ class Runner:
         storage: Storage,
         actions: Mapping[str, Action],
         schedule: Callable[[Job], RetrySchedule],
+        on_refusal: Callable[[Job, str], None] = _ignore,
     ) -> None:
         self._storage = storage
         self._actions = actions
         self._schedule = schedule
+        self._on_refusal = on_refusal
 
     def run(self, job: Job) -> None:
         """Run one attempt of a claimed job and record how it went."""
@@ -146,11 +158,22 @@ class Runner:
             decision = decide(
                 outcome,
                 failures=job.failures,
+                refusals=self._refusals(job, outcome),
                 schedule=self._schedule(job),
                 spread=lambda: random.uniform(-1, 1),  # noqa: S311 - jitter is no secret
             )
             _tell(span, outcome, decision)
             self._record(job, decision, time.monotonic() - started)
+            if isinstance(outcome, Failed) and outcome.is_refusal:
+                self._on_refusal(job, outcome.message)
+
+    def _refusals(self, job: Job, outcome: Outcome) -> int:
+        if not (isinstance(outcome, Failed) and outcome.transient):
+            return 0  # nothing is decided by it
+        try:
+            return refusals_of(self._storage, job)
+        except StorageUnavailable:
+            return 0
 
     def _outcome(self, job: Job) -> Outcome:
         action = self._actions.get(job.action)

@@ -322,8 +322,15 @@ def test_wait_that_the_management_api_asks_for_has_an_end() -> None:
     assert outcome.after == 900
 
 
-@pytest.mark.parametrize("problem", [Unauthorized("403", status=403), Refused("400", status=400)])
-def test_what_no_waiting_mends_is_passed_on(problem: AmplienceError) -> None:
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Unauthorized("403", status=403),
+        Refused("400", status=400),
+        NotFound("<html>", status=404, refusing=True),
+    ],
+)
+def test_refusal_is_passed_on_and_nothing_goes_out_unverified(problem: AmplienceError) -> None:
     bench = Bench(Amplience(problem=problem))
     with pytest.raises(type(problem)):
         bench.run()

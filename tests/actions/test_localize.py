@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from app.actions.localize import Localize, LocalizeTiming, choose_targets
-from app.errors import AmplienceError, Refused, Unauthorized, Unavailable, VersionConflict
+from app.errors import (
+    AmplienceError,
+    NotFound,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    VersionConflict,
+)
 from app.events import ContentItem
 from app.retry import Failed, LookAgain, Outcome, Skipped, Succeeded
 from tests.actions.fakes import ITEM, NOW, Amplience, HeldAttempt, item, variant
@@ -242,3 +249,18 @@ def test_missing_permission_is_passed_on() -> None:
     with pytest.raises(Unauthorized):
         run(amplience)
     assert amplience.calls[0] == ("localizations", ITEM)
+
+
+def test_one_not_found_is_never_enough_however_old_the_job_is() -> None:
+    clock = Clock(NOW + 3600)
+    first = run(Amplience(source=None), clock)
+    assert isinstance(first, LookAgain)
+    second = run(Amplience(source=None), clock, progress=first.progress)
+    assert isinstance(second, Failed)
+    assert (second.reason, second.transient) == ("item-not-found", False)
+
+
+def test_not_found_that_is_not_amplience_s_own_says_nothing_of_the_item() -> None:
+    amplience = Amplience(problems=[NotFound("<html>", status=404, refusing=True)])
+    with pytest.raises(NotFound):
+        run(amplience, Clock(NOW + 3600), progress={"not_found": 5})

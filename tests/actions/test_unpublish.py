@@ -49,14 +49,20 @@ def item(**changes: Any) -> ContentItem:
 
 @dataclass
 class Amplience:
-    """Holds one item; `problem` is raised by each unpublish, `works` says whether it takes."""
+    """Holds one item; `problem` is raised by each unpublish, `works` says whether it takes.
+
+    `unreadable` is raised by each read.
+    """
 
     item: ContentItem | None = field(default_factory=item)
     problem: AmplienceError | None = None
     works: bool = True
     calls: int = 0
+    unreadable: AmplienceError | None = None
 
     def content_item(self, item_id: str) -> ContentItem:
+        if self.unreadable:
+            raise self.unreadable
         if self.item is None or self.item.id != item_id:
             raise NotFound("no such content item", status=404)
         return self.item
@@ -225,7 +231,8 @@ def test_only_a_missing_permission_is_called_one(
         return
     outcome = desk.attempt()
     assert isinstance(outcome, Failed)
-    assert (outcome.reason, outcome.transient) == ("unpublish-not-permitted", False)
+    assert (outcome.reason, outcome.transient) == ("unpublish-not-permitted", True)
+    assert desk.job().progress == {}
 
 
 def test_job_waits_for_the_quota_longer_each_time(storage: Storage) -> None:
@@ -300,6 +307,13 @@ def test_deletion_of_what_is_published_again_is_not_sent(storage: Storage, statu
     place, back = Place(), Amplience(item(status="ACTIVE", publishing_status=status))
     outcome = dropping(back, place).run(Attempt(job=deletion(storage), storage=storage))
     assert outcome == Skipped("published-again")
+    assert place.sent == []
+
+
+def test_gateways_not_found_is_no_proof_that_the_item_is_gone(storage: Storage) -> None:
+    place, gateway = Place(), Amplience(unreadable=NotFound("<html>", status=404, refusing=True))
+    with pytest.raises(NotFound):
+        dropping(gateway, place).run(Attempt(job=deletion(storage), storage=storage))
     assert place.sent == []
 
 

@@ -164,3 +164,19 @@ def test_personal_access_token_is_given_as_it_is() -> None:
     assert isinstance(tokens, FixedToken)
     tokens.forget("amp_pat_1")
     assert tokens.bearer() == "amp_pat_1"
+
+
+def test_refused_token_is_replaced_at_most_once_in_half_a_minute(
+    serve: Serve, connect: Connect, clock: Clock
+) -> None:
+    tokens = connect(serve(_numbered()).url)
+
+    def after_refusal() -> str:
+        tokens.forget(tokens.bearer())
+        return tokens.bearer()
+
+    assert [after_refusal() for _ in range(3)] == ["token-2"] * 3
+    clock.now += 29
+    assert after_refusal() == "token-2"
+    clock.now += 2
+    assert [after_refusal() for _ in range(3)] == ["token-3"] * 3

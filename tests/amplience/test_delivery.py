@@ -100,8 +100,9 @@ def test_wrong_count_of_answers_is_unavailable(
 
 
 def test_missing_api_is_refused_and_not_missing_content(serve: Serve, delivery: Connect) -> None:
-    with pytest.raises(Refused, match="check the hub's name"):
+    with pytest.raises(Refused, match="check the hub's name") as caught:
         delivery(serve(lambda _: Reply(404)).url).fetch([ContentRequest(id="a")], ALL)
+    assert caught.value.refusing
 
 
 def test_api_key_is_never_quoted(serve: Serve, delivery: Connect) -> None:

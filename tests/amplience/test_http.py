@@ -299,3 +299,43 @@ def test_answer_byte_by_byte_is_cut_off(
     url = "http://amplience.example" if through_proxy else server.url
     with pytest.raises(Unavailable, match="timed out"):
         connect(url, timeout=0.5).perform(Call("GET", "/"))
+
+
+PAGE = b"<html>Request blocked</html>"
+ITEM_CALL, HUB_CALL = Call("GET", "/content-items/1"), Call("GET", "/hubs/1")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "call", "refusing"),
+    [
+        (404, _errors("NOT_FOUND"), ITEM_CALL, False),
+        (404, b'{"error":{"type":"CONTENT_NOT_FOUND"}}', Call("GET", "/content/id/1"), False),
+        (404, _errors("NOT_FOUND"), Call("GET", "/snapshots/2/content-items/1"), False),
+        (400, _errors("LOCALE_IMMUTABLE"), Call("POST", "/content-items/1/locale"), False),
+        (422, b'{"errorResponse":{"Code":"INVALID"}}', ITEM_CALL, False),
+        *((status, PAGE, ITEM_CALL, True) for status in (302, 400, 401, 403, 404, 410, 418, 422)),
+        (404, b"", ITEM_CALL, True),
+        (404, b'{"message":"no Route matched"}', ITEM_CALL, True),
+        (404, b'{"status":404,"error":"Not Found","path":"/v2"}', ITEM_CALL, True),
+        (404, b'{"type":"about:blank","title":"Not Found"}', ITEM_CALL, True),
+        (404, b'{"error":{"code":404,"status":"NOT_FOUND"}}', ITEM_CALL, True),
+        (404, b'{"code":"NOT_FOUND"}', ITEM_CALL, True),
+        (404, b'[{"code":"NOT_FOUND"}]', ITEM_CALL, True),
+        (403, _errors("FORBIDDEN"), ITEM_CALL, True),
+        (401, _errors("UNAUTHORIZED"), ITEM_CALL, True),
+        # Not of one item, whoever answers.
+        (404, _errors("NOT_FOUND"), HUB_CALL, True),
+        (400, _errors("BAD_REQUEST"), Call("POST", "/hubs/1/content-items/facet"), True),
+        (400, b'{"error":{"type":"INVALID_VALUE"}}', Call("POST", "/content/fetch"), True),
+        # These may pass by themselves, and have a schedule of their own.
+        (429, PAGE, ITEM_CALL, False),
+        (503, PAGE, ITEM_CALL, False),
+    ],
+)
+def test_refusal_is_the_items_own_only_where_amplience_says_so(
+    serve: Serve, connect: Connect, status: int, body: bytes, call: Call, *, refusing: bool
+) -> None:
+    server = serve(lambda _: Reply(status, body))
+    with pytest.raises(AmplienceError) as caught:
+        read_json(connect(server.url).perform(call), call=call)
+    assert caught.value.refusing is refusing

@@ -278,6 +278,15 @@ def test_missing_permission_is_permanent_after_one_fresh_token(
     assert not caught.value.transient
 
 
+def test_many_forbidden_calls_take_one_fresh_token(serve: Serve, management: Connect) -> None:
+    answer, given = _guarded(set())
+    client = management(serve(answer).url, CLIENT)
+    for _ in range(20):
+        with pytest.raises(Unauthorized):
+            client.content_item(ITEM_ID)
+    assert given == ["token-1", "token-2"]
+
+
 def test_personal_access_token_is_not_tried_twice(serve: Serve, management: Connect) -> None:
     server = serve(lambda _: Reply(403, b"no amp_pat_secret"))
     client = management(server.url, PersonalAccessToken("amp_pat_secret"))

@@ -93,6 +93,23 @@ def test_item_that_one_api_still_calls_published_is_not_removed(
         assert received(sandbox) == sent(kept)
 
 
+def test_gateways_not_found_removes_nothing(
+    sandbox: SandboxServer, environ: dict[str, str]
+) -> None:
+    kept, hidden = create(sandbox, 2)
+    publish(sandbox, kept, hidden)
+    with running(environ):
+        summary(*RESYNC, env=environ)
+        received(sandbox)
+        sandbox.state.published.pop(hidden)
+        sandbox.faults.add(
+            where="management", path=f"/content-items/{hidden}", kind="status", status=404, body="-"
+        )
+        assert invoke(*RESYNC, env=environ).exit_code == 1
+        sandbox.faults.clear()
+        assert ("content.deleted", hidden) not in received(sandbox)
+
+
 def test_more_than_half_is_removed_only_on_request(
     sandbox: SandboxServer, environ: dict[str, str]
 ) -> None:

@@ -304,6 +304,21 @@ def test_missed_webhooks_become_the_jobs_that_the_item_still_needs(
     assert (again["known"], again["missed"]) == (7, [])
 
 
+def test_gateways_not_found_makes_no_event_of_a_missed_webhook(
+    sandbox: SandboxServer, missing: dict[str, str], storage: Storage
+) -> None:
+    [item] = create(sandbox)
+    assert sandbox.settle()
+    sandbox.faults.add(
+        where="management", path="*/content-items/*", kind="status", status=404, body="<html>"
+    )
+    assert invoke(*MISSED, env=missing).exit_code == 1
+    assert written(storage) == set()
+    sandbox.faults.clear()
+    invoke(*MISSED, env=missing)
+    assert written(storage) == {("missed", item, "localize")}
+
+
 def test_dry_run_shows_what_was_missed_and_writes_nothing(
     sandbox: SandboxServer, missing: dict[str, str], storage: Storage
 ) -> None:

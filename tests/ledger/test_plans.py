@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -26,6 +27,7 @@ from app.ledger.numbers import last_hour, list_destinations, overview, recent
 from app.ledger.overview import last_day
 from app.ledger.pacing import Pace
 from app.ledger.paging import encode_cursor
+from app.ledger.refusals import refusals_of
 from app.ledger.searching import (
     count_jobs,
     find_event,
@@ -35,7 +37,7 @@ from app.ledger.searching import (
     show_job,
 )
 from app.ledger.upcoming import due_next
-from app.ledger.watching import look
+from app.ledger.watching import Alert, look, was_raised_lately
 from app.retry import Decision
 from app.storage import Storage, driver
 from app.storage.tables import attempts, jobs, now_ms, sent_items, webhook_events
@@ -188,6 +190,12 @@ def dispatch(storage: Storage) -> None:
     finish(storage, job, DONE)
 
 
+def refusals(storage: Storage) -> None:
+    accept(storage, [(made_event("refused"), [forward_plan("refused")])])
+    [job] = claim(storage, owner="w", wanted={"forward:default": 1})
+    assert refusals_of(storage, replace(job, failures=3)) == 0
+
+
 def prune_some(storage: Storage) -> None:
     assert prune(storage, older_than_ms=(ROWS - 1_000) * 60_000, batch=5) == 5
 
@@ -206,6 +214,8 @@ QUERIES: list[tuple[str, Query, set[str]]] = [
     ("day", last_day, {"jobs_finished", "webhook_events_received"}),
     ("history", keep_history, {"jobs_finished", "webhook_events_received"}),
     ("alerts", lambda of: look(of, oldest_waiting_ms=1), {"jobs_due"}),
+    ("refusals", refusals, {"attempts_job"}),
+    ("alert: known", lambda of: was_raised_lately(of, Alert("x", "y", "1")), set()),
     ("find", lambda of: find_event(of, "e2000"), set()),
     ("event", lambda of: show_event(of, 2001), {"jobs_event", "attempts_job"}),
     ("job", lambda of: show_job(of, 2000), {"attempts_job"}),

@@ -83,19 +83,6 @@ def test_item_that_is_not_readable_at_once_is_waited_for(
         assert variants(sandbox, item) == {"fr-FR", "de-DE"}
 
 
-def test_wrong_credentials_end_as_a_dead_job_with_the_reason(
-    sandbox: SandboxServer, sqlite_url: str
-) -> None:
-    environ = environment(sandbox, sqlite_url, AMPLIENCE_CLIENT_SECRET="not-the-secret")
-    with running(environ) as relay:
-        sandbox.add_webhook(f"{relay.url}/webhooks", SECRET)
-        create(sandbox)
-        relay.wait_for(dead=1)
-        [job] = relay.jobs()
-        assert job["reason"] == "amplience-unauthorized"
-        assert "not-the-secret" not in str(job)
-
-
 def test_two_workers_and_a_repeated_webhook_ask_for_variants_once(
     sandbox: SandboxServer, database_url: str
 ) -> None:

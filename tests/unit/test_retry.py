@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
 from app.config import RetrySchedule
-from app.config.settings import AMPLIENCE_RETRY, DESTINATION_RETRY
+from app.config.settings import AMPLIENCE_RETRY, DESTINATION_RETRY, REFUSED_RETRY
 from app.retry import (
     LONGEST_RETRY_AFTER,
     Decision,
@@ -124,6 +125,45 @@ def test_failure_keeps_progress_and_detail(*, is_transient: bool) -> None:
     outcome = Failed("x", "y", transient=is_transient, progress={"asked": True}, detail={"n": 1})
     decision = decided(outcome)
     assert (decision.progress, decision.detail) == ({"asked": True}, {"n": 1})
+
+
+def refused(**changes: Any) -> Failed:
+    return Failed("amplience-unauthorized", "403", transient=True, **changes)
+
+
+def decide_refusal(outcome: Failed, *, failures: int, refusals: int) -> Decision:
+    # The job's own schedule has no retry at all.
+    schedule = RetrySchedule(delays=())
+    return decide(
+        outcome, failures=failures, refusals=refusals, schedule=schedule, spread=lambda: 0.0
+    )
+
+
+def test_refusals_are_retried_ever_later_for_an_hour_and_then_dead() -> None:
+    delays: list[float] = []
+    for number in itertools.count():
+        decision = decide_refusal(refused(), failures=number, refusals=number)
+        assert decision.failures == number + 1
+        if decision.state == "dead":
+            break
+        delays.append(decision.delay)
+    assert delays[0] < 5
+    assert delays == sorted(delays)
+    assert 3600 * 0.9 < sum(delays) < 3600 * 1.5
+    assert decision.reason == "amplience-unauthorized"
+
+
+def test_other_failures_do_not_use_up_the_hour() -> None:
+    assert decide_refusal(refused(), failures=9, refusals=0).delay == REFUSED_RETRY.delays[0]
+
+
+def test_retry_after_of_a_refusal_is_obeyed() -> None:
+    assert decide_refusal(refused(retry_after=120), failures=0, refusals=0).delay == 120
+
+
+def test_refusal_that_is_about_the_item_is_dead_at_once() -> None:
+    outcome = Failed("amplience-refused", "422", transient=False)
+    assert decide_refusal(outcome, failures=0, refusals=0).state == "dead"
 
 
 def test_failure_that_says_nothing_of_progress_leaves_it() -> None:

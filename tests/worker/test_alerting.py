@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.bootstrap import look_from_the_web
 from app.config import Settings
 from app.config.settings import Alerts
-from app.ledger import beat
+from app.ledger import Job, beat
 from app.ledger.watching import Alert
 from app.storage import Storage
-from app.storage.tables import beats
-from app.worker.alerting import SignatureWatch, tell
+from app.storage.tables import beats, webhook_events
+from app.worker.alerting import RefusalAlarm, SignatureWatch, tell
 from tests.builders import make_destination, make_settings
-from tests.ledger.making import accept_items
+from tests.ledger.making import accept_items, claim_one
 from tests.servers import Reply, ScriptedServer
 
 MINUTE = 60.0
 Counts = Mapping[str, float]
+
+
+@dataclass
+class Clock:
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -97,3 +107,59 @@ def test_few_wrong_ones_beside_right_ones_are_not_told() -> None:
 
 def test_stranger_without_a_signature_is_not_a_wrong_secret() -> None:
     assert judged((MINUTE, {"signature-missing": 19})) == [None]
+
+
+def refused(storage: Storage, hub: str = "main") -> Job:
+    accept_items(storage, 1)
+    return replace(claim_one(storage), hub=hub)
+
+
+def test_refusals_of_a_hub_are_told_once_an_hour_over_all_processes(
+    storage: Storage, ops: ScriptedServer
+) -> None:
+    settings, job = told_to(ops), refused(storage)
+    clock = Clock(float(1_000 * 3600 - 2))
+    # Two processes, and the hour turns between them.
+    for _ in range(2):
+        alarm = RefusalAlarm(settings, storage, clock=clock)
+        for _ in range(3):
+            alarm(job, "GET /hubs answered 403.")
+            clock.now += 1
+    assert slugs_of_alerts(storage) == ["amplience-refusing"]
+    alarm(replace(job, hub="other"), "GET /hubs answered 404")
+    assert slugs_of_alerts(storage) == ["amplience-refusing"] * 2
+
+
+def test_refusals_that_go_on_are_told_again_after_an_hour(
+    storage: Storage, ops: ScriptedServer
+) -> None:
+    clock = Clock(float(1_000 * 3600 + 10))
+    alarm, job = RefusalAlarm(told_to(ops), storage, clock=clock), refused(storage)
+    alarm(job, "403")
+    with storage.write() as connection:
+        an_hour = webhook_events.c.received_at - 3_601_000
+        connection.execute(update(webhook_events).values(received_at=an_hour))
+    clock.now += 3601
+    alarm(job, "403")
+    assert slugs_of_alerts(storage) == ["amplience-refusing"] * 2
+
+
+def test_refusal_alarm_is_a_sentence_that_says_what_to_do(
+    storage: Storage, ops: ScriptedServer
+) -> None:
+    RefusalAlarm(told_to(ops), storage)(refused(storage), "GET /hubs answered 403: No.")
+    with storage.read() as connection:
+        bodies = connection.execute(
+            select(webhook_events.c.body).where(webhook_events.c.origin == "alert")
+        )
+        told = json.loads(bodies.scalar_one())
+    assert told["text"].startswith("Amplience refuses calls for hub main.")
+    assert told["text"].endswith("Its answer: GET /hubs answered 403: No.")
+    assert told["todo"].startswith("dc-relay check")
+
+
+def slugs_of_alerts(storage: Storage) -> list[str]:
+    with storage.read() as connection:
+        names = select(webhook_events.c.name).where(webhook_events.c.origin == "alert")
+        found = connection.execute(names.order_by(webhook_events.c.id)).scalars()
+        return [name.removeprefix("dc-relay.alert.") for name in found]

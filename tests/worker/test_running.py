@@ -22,8 +22,8 @@ from app.errors import (
     Unavailable,
     VersionConflict,
 )
-from app.ledger import counts
-from app.retry import Outcome, Succeeded
+from app.ledger import counts, finish
+from app.retry import Decision, Outcome, Succeeded
 from app.storage import Storage
 from app.storage.tables import attempts
 from app.worker import Runner
@@ -41,14 +41,20 @@ class Doing(Action):
         return self._what()
 
 
-def run_one(storage: Storage, what: Callable[[], Outcome], *, action: str = "forward") -> None:
-    accept_items(storage, 1)
-    runner = Runner(
+def runner_in(
+    storage: Storage, what: Callable[[], Outcome], told: list[str], *, action: str = "forward"
+) -> Runner:
+    return Runner(
         storage=storage,
         actions={action: Doing(what)},
         schedule=lambda _: RetrySchedule(delays=(60.0,), jitter=0),
+        on_refusal=lambda _, message: told.append(message),
     )
-    runner.run(claim_one(storage))
+
+
+def run_one(storage: Storage, what: Callable[[], Outcome], *, action: str = "forward") -> None:
+    accept_items(storage, 1)
+    runner_in(storage, what, [], action=action).run(claim_one(storage))
 
 
 def raising(error: BaseException) -> Callable[[], Outcome]:
@@ -61,7 +67,9 @@ def raising(error: BaseException) -> Callable[[], Outcome]:
 @pytest.mark.parametrize(
     ("error", "reason", "transient"),
     [
-        (Unauthorized("no", status=403), "amplience-unauthorized", False),
+        (Unauthorized("no", status=403), "amplience-unauthorized", True),
+        (NotFound("no", status=404, refusing=True), "amplience-not-found", True),
+        (Refused("no", status=400, refusing=True), "amplience-refused", True),
         (NotFound("no", status=404), "amplience-not-found", False),
         (VersionConflict("no", status=409), "amplience-version-conflict", False),
         (Refused("no", status=400), "amplience-refused", False),
@@ -78,6 +86,45 @@ def test_error_becomes_a_failure_with_a_reason(
     outcome = outcome_of(error)
     assert (outcome.reason, outcome.transient) == (reason, transient)
     assert outcome.retry_after == getattr(error, "retry_after", None)
+
+
+def failing(reason: str, *, times: int) -> Callable[[Storage], None]:
+    """Have the claimed job fail so often before."""
+
+    def fail(storage: Storage) -> None:
+        for failures in range(1, times + 1):
+            again = Decision("waiting", "retry", reason, failures=failures)
+            assert finish(storage, claim_one(storage), again).owned
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("before", "error", "state"),
+    [
+        # Of a schedule with one retry.
+        (failing("destination-unavailable", times=1), Unavailable("no", status=503), "dead"),
+        (failing("amplience-refused", times=5), Unavailable("no", status=503), "waiting"),
+        (failing("amplience-unavailable", times=9), Unauthorized("no", status=403), "waiting"),
+        (failing("amplience-refused", times=6), Unauthorized("no", status=403), "waiting"),
+        (failing("amplience-refused", times=7), Unauthorized("no", status=403), "dead"),
+    ],
+)
+def test_refusals_and_failures_do_not_use_up_each_others_tries(
+    storage: Storage, before: Callable[[Storage], None], error: AppError, state: str
+) -> None:
+    accept_items(storage, 1)
+    before(storage)
+    runner_in(storage, raising(error), []).run(claim_one(storage))
+    assert counts(storage).jobs == {state: 1}
+
+
+def test_each_refused_attempt_is_told(storage: Storage) -> None:
+    told: list[str] = []
+    accept_items(storage, 1)
+    runner = runner_in(storage, raising(Unauthorized("HTTP 403", status=403)), told)
+    runner.run(claim_one(storage))
+    assert told == ["HTTP 403"]
 
 
 def test_outcome_of_the_action_is_recorded(storage: Storage) -> None:
