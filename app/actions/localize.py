@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.actions.absence import looks_for, not_there
 from app.actions.attempt import Attempt
 from app.errors import AmplienceError, NotFound, Refused, VersionConflict
 from app.events import ContentItem
@@ -151,9 +152,13 @@ class Localize:
         try:
             return self._rounds(attempt, hub)
         except NotFound as error:
-            if error.refusing:
-                raise
-            return self._not_there(attempt, error)
+            return not_there(
+                attempt.job,
+                error,
+                now=self._clock(),
+                patience=self._timing.appear_within,
+                pause=self._timing.pause(looks_for(attempt.job)),
+            )
 
     def _rounds(self, attempt: Attempt, hub: _Hub) -> Outcome:
         refused: Refused | VersionConflict | None = None
@@ -263,15 +268,3 @@ class Localize:
             progress={**progress, "looks": looks + 1},
             detail=detail,
         )
-
-    def _not_there(self, attempt: Attempt, error: NotFound) -> Outcome:
-        """Wait a little: an item may answer 404 for a moment after it was created.
-
-        https://github.com/amplience/dc-cli/pull/206. One 404 is never enough, however old the job.
-        """
-        looks = int(attempt.job.progress.get("not_found", 0))
-        age = self._clock() - attempt.job.created_at.timestamp()
-        if looks and age > self._timing.appear_within:
-            return Failed("item-not-found", str(error), transient=False)
-        progress = {**attempt.job.progress, "not_found": looks + 1}
-        return LookAgain("item-not-found-yet", self._timing.pause(looks), progress)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.actions.absence import looks_for, not_there
 from app.actions.attempt import Attempt
 from app.amplience.publishing import PUBLISHED
-from app.errors import AmplienceError, Refused, Unauthorized
+from app.errors import AmplienceError, NotFound, Refused, Unauthorized
 from app.events import ContentItem
 from app.ledger import Job
 from app.ledger.coalescing import DELETED
@@ -42,12 +43,13 @@ class UnpublishTiming:
     """How patient the action is, in seconds.
 
     `looks` are the pauses between looks for the item to be unpublished (the last one repeats) and
-    `confirm_within` their end. `repeat_after` is how long a call of unknown fate is waited for
-    before it is made again.
+    `confirm_within` their end. `appear_within` is how long the item may answer 404. `repeat_after`
+    is how long a call of unknown fate is waited for before it is made again.
     """
 
     looks: tuple[float, ...] = (0.5, 1, 2, 4, 8, 15, 30, 60)
     confirm_within: float = 900.0
+    appear_within: float = 120.0
     repeat_after: float = 30.0
 
     def pause(self, looks: int) -> float:
@@ -82,6 +84,18 @@ class Unpublish:
         if client is None:
             text = f"hub {attempt.job.hub!r} has no credentials"
             return Failed("unknown-hub", text, transient=False)
+        try:
+            return self._run(attempt, client)
+        except NotFound as error:
+            return not_there(
+                attempt.job,
+                error,
+                now=self._clock(),
+                patience=self._timing.appear_within,
+                pause=self._timing.pause(looks_for(attempt.job)),
+            )
+
+    def _run(self, attempt: Attempt, client: UnpublishingClient) -> Outcome:
         item = client.content_item(attempt.job.args["item_id"])
         if item.status not in _PUT_AWAY:
             return Skipped("not-archived", {"status": item.status})

@@ -83,6 +83,10 @@ class Clock:
         return self.now
 
 
+# The desk's clock is not the ledger's, by which the job was made.
+LONG_AFTER = 1e9
+
+
 class Desk:
     """One unpublish job and its attempts, one after the other, as a worker would run them."""
 
@@ -233,6 +237,23 @@ def test_only_a_missing_permission_is_called_one(
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.transient) == ("unpublish-not-permitted", True)
     assert desk.job().progress == {}
+
+
+def test_item_that_amplience_does_not_know_is_looked_for_and_then_dead(storage: Storage) -> None:
+    desk = Desk(storage, Amplience(item=None))
+    first = desk.attempt(after=LONG_AFTER)
+    assert isinstance(first, LookAgain)
+    assert first.reason == "item-not-found-yet"
+    last = desk.attempt(after=first.after)
+    assert isinstance(last, Failed)
+    assert (last.reason, last.transient) == ("item-not-found", False)
+
+
+def test_not_found_that_is_not_amplience_s_own_says_nothing_of_the_item(storage: Storage) -> None:
+    gateway = NotFound("<html>", status=404, refusing=True)
+    desk = Desk(storage, Amplience(unreadable=gateway))
+    with pytest.raises(NotFound):
+        desk.attempt(after=LONG_AFTER)
 
 
 def test_job_waits_for_the_quota_longer_each_time(storage: Storage) -> None:

@@ -125,17 +125,22 @@ def test_unpublish_whose_answer_is_lost_is_not_made_twice(
         assert unpublishes(sandbox) == 1
 
 
-def test_missing_permission_is_dead_and_says_so(
+def test_missing_permission_is_retried_and_says_so(
     sandbox: SandboxServer, sqlite_url: str, tmp_path: Path
 ) -> None:
     with service(sandbox, sqlite_url, tmp_path) as relay:
         item = published_item(sandbox, relay)
         sandbox.faults.add(where="management", path="*/unpublish", kind="status", status=403)
         archive(sandbox, item)
-        relay.wait_for(succeeded=1, skipped=1, dead=1)
-        [dead] = [job for job in relay.jobs() if job["state"] == "dead"]
-        assert dead["reason"] == "unpublish-not-permitted"
-        assert "permission to publish" in dead["message"]
+
+        def refused() -> list[dict[str, Any]]:
+            return [job for job in relay.jobs() if job["failures"] > 0]
+
+        assert eventually(lambda: len(refused()) == 1)
+        relay.wait_for(succeeded=1, skipped=1, waiting=1)
+        [job] = refused()
+        assert job["reason"] == "unpublish-not-permitted"
+        assert "permission to publish" in job["message"]
 
 
 def test_what_the_quota_does_not_allow_waits_in_the_queue(
