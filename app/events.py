@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ KNOWN_EVENT_NAMES = frozenset(
         *EDITION_EVENT_NAMES,
     }
 )
+
+_UNPAIRED = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,22 @@ class ContentItem:
     last_unpublished: datetime | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def storable(value: Any) -> Any:
+    """The same value with text that every database takes, in it and below it.
+
+    PostgreSQL refuses NUL, and no driver encodes half of a surrogate pair; the sign for an
+    unreadable character stands in their place.
+    """
+    if isinstance(value, str):
+        text = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return text if text.isascii() else _UNPAIRED.sub("\N{REPLACEMENT CHARACTER}", text)
+    if isinstance(value, Mapping):
+        return {storable(name): storable(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable(item) for item in value]
+    return value
 
 
 def instant(milliseconds: int) -> datetime:

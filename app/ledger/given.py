@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.events import storable
 from app.storage.driver import run
 from app.storage.tables import now_ms
 
@@ -21,26 +22,22 @@ from app.storage.tables import now_ms
 def execute_given(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     """Execute a statement for the database's dialect that has `given(...)` in it once."""
     document = _document(rows)
-    if "\\u0000" in document:
-        # Whatever a destination answers must not keep its job from coming to an end.
-        document = _document([_without_nul(row) for row in rows])
+    if "\\u0000" in document or not _is_encodable(document):
+        # Whatever a peer answers must not keep its job from coming to an end.
+        document = _document(storable(rows))
     return run(connection, statement, (document,))
 
 
 def _document(rows: Sequence[Any]) -> str:
-    # As it is: a text that is no text (half of a surrogate pair) is refused, and not stored as one.
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
-def _without_nul(value: Any) -> Any:
-    """Put the sign for an unreadable character in its place: PostgreSQL refuses it in a text."""
-    if isinstance(value, str):
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    if isinstance(value, Mapping):
-        return {_without_nul(name): _without_nul(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nul(item) for item in value]
-    return value
+def _is_encodable(document: str) -> bool:
+    try:
+        document.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def given(dialect: str, columns: str) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, case, func, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import NoSuchRecord, VerbRefused
+from app.events import storable
 from app.ledger.accepting import add_jobs
 from app.ledger.arriving import JOBS_CHANNEL
 from app.ledger.coalescing import newer_waiting
@@ -194,7 +195,7 @@ def pause(storage: Storage, destination: str, reason: str) -> None:
     there is a destination of this name is the caller's to know.
     """
     dialect = sqlite if storage.is_sqlite else postgresql
-    values = {"paused_at": now_ms(), "paused_reason": reason[:LONGEST_PAUSE_REASON]}
+    values = {"paused_at": now_ms(), "paused_reason": storable(reason[:LONGEST_PAUSE_REASON])}
     with storage.write() as connection:
         connection.execute(
             dialect.insert(destination_states)

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from app.advice import ALERTS, of_reason, why_paused
-from app.events import WebhookEvent
+from app.events import WebhookEvent, storable
 from app.ledger.accepting import accept
 from app.ledger.queues import first_due
 from app.rules import Plan
@@ -61,13 +61,15 @@ class Alert:
     def told(self) -> dict[str, Any]:
         """All that a destination and Sentry are told of it."""
         advice = ALERTS.get(self.slug)
-        return {
+        told = {
             "slug": self.slug,
             "subject": self.subject,
             "text": self.text,
             "todo": advice.todo if advice else None,
             "facts": dict(self.facts),
         }
+        # Amplience's answers are quoted in it.
+        return dict(storable(told))
 
 
 def alert_lane(destination: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing
 
+from app.events import storable
+
 LONGEST_IDENTIFIER = 200
 LONGEST_TEXT = 1000
 # What a 64-bit column of either database holds.
@@ -57,9 +59,7 @@ class Text(_Tolerant):
         del attr, data
         if not isinstance(value, str):
             return None
-        # PostgreSQL refuses NUL in text, and no driver can encode a surrogate without its pair.
-        kept = value.replace("\0", "")[: self.longest]
-        return kept if kept.isascii() else kept.encode("utf-8", "replace").decode("utf-8")
+        return str(storable(value[: self.longest]))
 
 
 class Integer(_Tolerant):

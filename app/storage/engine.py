@@ -22,7 +22,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import StorageUnavailable, WriteConflict
@@ -260,8 +266,8 @@ def _translated() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise StorageUnavailable("no free database connection") from error
-    except (DataError, IntegrityError):
-        raise  # the value is at fault, not the database
+    except (DataError, IntegrityError, NotSupportedError, ProgrammingError):
+        raise  # the value or the statement is at fault, not the database
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _CONFLICTS:
             raise WriteConflict from error
