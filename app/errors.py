@@ -201,6 +201,10 @@ class JobLost(AppError):
     """This worker no longer owns the job: its lease ran out and another may have taken it."""
 
 
+class LeaseTooOld(JobLost):
+    """The lease was renewed too long ago to start a side effect; the job may still be ours."""
+
+
 class NoSuchRecord(AppError):
     """There is no such event, job or destination; `reason` is a slug such as `job-unknown`."""
 

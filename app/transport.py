@@ -12,6 +12,9 @@ from __future__ import annotations
 import io
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from http.client import BadStatusLine, HTTPResponse, parse_headers
 from typing import Any, cast
@@ -23,6 +26,24 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 MOST_INTERIM = 16
 _SWITCHING_PROTOCOLS = 101
 
+Check = Callable[[], None]
+_check_before_sending: ContextVar[Check | None] = ContextVar("check_before_sending", default=None)
+
+
+@contextmanager
+def before_sending(check: Check | None) -> Iterator[None]:
+    """Call `check` right before the first byte of each request that this thread makes in the block.
+
+    The connection stands then: resolving a name, connecting and TLS can take seconds, in which what
+    was true before may have changed. What `check` raises reaches the caller, nothing is sent, and
+    the connection is closed. None: no check, whatever an outer block asks for.
+    """
+    token = _check_before_sending.set(check)
+    try:
+        yield
+    finally:
+        _check_before_sending.reset(token)
+
 
 class DeadlineConnection(HTTPConnection):
     """A connection whose answers are read until the time is up, and no longer.
@@ -33,10 +54,14 @@ class DeadlineConnection(HTTPConnection):
     """
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send a request, within the time for connecting."""
-        if self.sock is not None:
+        """Send a request, within the time for connecting; see `before_sending`."""
+        if self.sock is None:
+            self.connect()
+        else:
             # A kept connection has the timeout of the last read still, which may be almost nothing.
             self.sock.settimeout(self.timeout)
+        if check := _check_before_sending.get():
+            check()
         super().request(*args, **kwargs)
 
     def getresponse(self) -> Any:

@@ -159,16 +159,12 @@ class ClientCredentialsTokens:
                 "client_id": self._credentials.client_id,
                 "client_secret": self._credentials.client_secret,
             },
+            only_reads=True,
         )
-        try:
-            answer = self._http.perform(call)
-            if 300 <= answer.status < 500 and answer.status not in (408, 429):
-                raise Unauthorized(_refusal(answer, self._http.host), status=answer.status)
-            content = read_json(answer, call=call, hide=self._credentials.client_secret)
-        except AmplienceError as failure:
-            failure.maybe_done = False
-            raise
-        return _token_of(content)
+        answer = self._http.perform(call)
+        if 300 <= answer.status < 500 and answer.status not in (408, 429):
+            raise Unauthorized(_refusal(answer, self._http.host), status=answer.status)
+        return _token_of(read_json(answer, call=call, hide=self._credentials.client_secret))
 
 
 def _refusal(answer: HttpAnswer, host: str) -> str:

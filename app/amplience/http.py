@@ -11,6 +11,7 @@ import json
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -38,7 +39,7 @@ from app.errors import (
 )
 from app.observability import tracing
 from app.retry import retry_after
-from app.transport import POOL_CLASSES
+from app.transport import POOL_CLASSES, before_sending
 
 USER_AGENT = f"dc-relay/{__version__}"
 # Connecting: a little over one TCP retransmission. The whole answer: Content Delivery 2 gives up by
@@ -144,7 +145,11 @@ class AmplienceHttp:
         left, or changes nothing), Refused when the call cannot be sent at all.
         """
         # A path is made of ids and delivery keys, as in our own messages.
-        with tracing.call(call.method, self.host, path=call.path) as span:
+        with (
+            tracing.call(call.method, self.host, path=call.path) as span,
+            # A read does no harm, and other attempts may share it.
+            before_sending(None) if call.changes_nothing else nullcontext(),
+        ):
             answer = self._exchange(call, traced=tracing.headers(span))
             tracing.answered(span, answer.status)
             return answer

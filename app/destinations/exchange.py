@@ -54,6 +54,8 @@ def exchange(
         headers["Authorization"] = address.authorization
     for header in headers.items():
         check_header_validity(header)
+        # A ValueError before anything is dialled.
+        header[1].encode("latin-1")
     trust = Trust(destination.ca_file, destination.client_cert, destination.client_key)
     response = pools.pool(address.scheme, address.host, address.port, trust).urlopen(
         request.method,

@@ -6,8 +6,9 @@ own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -34,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from app.errors import LeaseTooOld
 from app.events import instant
 from app.ledger.coalescing import makes_pointless, newest_wins, supersede_older
 from app.ledger.pacing import Admitted, Pace, admit, held_until, spend
@@ -46,8 +48,31 @@ from app.storage.tables import in_state, jobs, now_ms, this_moment, webhook_even
 
 # Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
 LEASE_MS = 10_000
+# An older lease is not acted on: what is sent now may arrive after the lease has run out.
+OLDEST_LEASE = 8.0
 # A job that was lost this often with its process may be what ended it.
 SUSPECT_AFTER = 2
+
+
+class Lease:
+    """How long ago this process renewed an attempt's lease, by its monotonic clock.
+
+    That clock goes on while the process is stopped. What counts is when the database was asked, not
+    when it answered: a process may be stopped in between.
+    """
+
+    def __init__(self, asked_at: float | None = None) -> None:
+        self._asked_at = time.monotonic() if asked_at is None else asked_at
+
+    def renewed(self, asked_at: float) -> None:
+        """Note that the lease was renewed by a statement that was sent after `asked_at`."""
+        self._asked_at = max(self._asked_at, asked_at)
+
+    def check(self) -> None:
+        """Call this right before the first byte of a side effect; raises `LeaseTooOld`."""
+        age = time.monotonic() - self._asked_at
+        if age > OLDEST_LEASE:
+            raise LeaseTooOld(f"the lease was renewed {age:.1f} s ago: nothing is sent")
 
 
 @dataclass(frozen=True)
@@ -85,6 +110,7 @@ class Job:
     received_at: datetime
     losses: int = 0
     trace: str | None = None
+    lease: Lease = field(default_factory=Lease, compare=False, repr=False)
 
     @property
     def is_suspect(self) -> bool:
@@ -246,7 +272,7 @@ _OF_EVENT = {
         "trace",
     )
 } | {"event_name": webhook_events.c.name}
-_FIELDS = tuple(field.name for field in fields(Job))
+_FIELDS = tuple(each.name for each in fields(Job) if each.name != "lease")
 
 
 def _reading(source: FromClause) -> Select[Any]:
@@ -304,14 +330,15 @@ def _take(
     connection: Connection, taking: _Taking, lane: str, owner: str, admitted: Admitted
 ) -> list[Job]:
     count, places = admitted
+    asked_at = time.monotonic()
     rows = taking.run(connection, its_lane=lane, its_owner=owner, most=count, places=places)
-    taken = [(_job(row[:-1]), row[-1]) for row in rows]
+    taken = [(_job(row[:-1], Lease(asked_at)), row[-1]) for row in rows]
     if contended := [job.id for job, is_contended in taken if is_contended]:
         supersede_older(connection, contended)
     return [job for job, _ in taken]
 
 
-def _job(row: Sequence[Any]) -> Job:
+def _job(row: Sequence[Any], lease: Lease) -> Job:
     """A job from a row, whose columns stand in the order of the fields."""
     given = dict(zip(_FIELDS, row, strict=True))
     created = given["snapshot_created"]
@@ -320,4 +347,4 @@ def _job(row: Sequence[Any]) -> Job:
     given["created_at"] = instant(given["created_at"])
     given["received_at"] = instant(given["received_at"])
     given["snapshot_created"] = None if created is None else instant(created)
-    return Job(**given)
+    return Job(**given, lease=lease)

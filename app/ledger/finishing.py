@@ -12,9 +12,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from app.ledger.claiming import Job
-from app.ledger.coalescing import newer_waiting
+from app.ledger.coalescing import NEWEST_WINS, newer_waiting
 from app.ledger.ending import Ended, write_ends
-from app.ledger.following import follow
+from app.ledger.following import follow, send_newest_again
 from app.ledger.pacing import Change, note_healths
 from app.ledger.sent import sent_by
 from app.retry import Decision
@@ -25,17 +25,19 @@ class Finished(NamedTuple):
     """What came of recording an attempt.
 
     `owned` is False when the attempt had lost its job meanwhile; `change` is what it meant for the
-    destination.
+    destination; `again` is the job that sends the newest version again, because this one was taken
+    late.
     """
 
     owned: bool
     change: Change | None
+    again: int | None = None
 
 
 def finish(storage: Storage, job: Job, decision: Decision) -> Finished:
     """Write what became of an attempt, and how its destination fared.
 
-    The late outcome of a lost attempt is recorded and changes no state.
+    The late outcome of a lost attempt is recorded and changes no state of its job.
     """
     return storage.gather(_finish_all, (job, decision))
 
@@ -46,10 +48,13 @@ def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -
     rows = [_ended(connection, job, decision) for job, decision in ended]
     moved = write_ends(connection, rows)
     owned = [(job.id, job.attempt) in moved for job, _ in ended]
-    for (job, decision), is_own in zip(ended, owned, strict=True):
+    again: list[int | None] = [None] * len(ended)
+    for place, ((job, decision), is_own) in enumerate(zip(ended, owned, strict=True)):
         if is_own and decision.follow_up:
             follow(connection, job, decision.follow_up)
-    return [Finished(*each) for each in zip(owned, changes, strict=True)]
+        elif not is_own and decision.state == "succeeded" and job.action in NEWEST_WINS:
+            again[place] = send_newest_again(connection, job)
+    return [Finished(*each) for each in zip(owned, changes, again, strict=True)]
 
 
 def _ended(connection: Connection, job: Job, decision: Decision) -> Ended:

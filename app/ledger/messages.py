@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,12 +37,19 @@ def keep_message(storage: Storage, job: Job, *, body: bytes, content_type: str) 
 
     The first message stays: a second call changes nothing. Raises `JobLost` like `hold`.
     """
-    storage.gather(_keep_all, _Wanted(job, body, content_type, unless_newer=False))
+    _keep(storage, _Wanted(job, body, content_type, unless_newer=False))
 
 
 def keep_unless_newer(storage: Storage, job: Job, *, body: bytes, content_type: str) -> bool:
     """Do the same, unless the destination has taken a newer version of the item: then False."""
-    return storage.gather(_keep_all, _Wanted(job, body, content_type, unless_newer=True))
+    return _keep(storage, _Wanted(job, body, content_type, unless_newer=True))
+
+
+def _keep(storage: Storage, wanted: _Wanted) -> bool:
+    asked_at = time.monotonic()
+    kept = storage.gather(_keep_all, wanted)
+    wanted.job.lease.renewed(asked_at)
+    return kept
 
 
 def kept_message(storage: Storage, job: Job) -> tuple[bytes, str] | None:

@@ -6,6 +6,7 @@ change it any more.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import JobLost
+from app.events import storable
 from app.ledger.claiming import LEASE_MS, Job
 from app.storage import Storage
 from app.storage.tables import attempts, beats, in_state, jobs, now_ms
@@ -91,11 +93,14 @@ def hold(storage: Storage, job: Job, *, progress: Mapping[str, Any] | None = Non
         if progress is None:
             held = connection.execute(_RENEW, _mine(job))
         else:
-            held = connection.execute(_RENEW_WITH, {**_mine(job), "its_progress": dict(progress)})
+            values = {**_mine(job), "its_progress": storable(progress)}
+            held = connection.execute(_RENEW_WITH, values)
         if held.rowcount == 0:
             raise lost(job)
 
+    asked_at = time.monotonic()
     storage.together(renew)
+    job.lease.renewed(asked_at)
 
 
 def lost(job: Job) -> JobLost:

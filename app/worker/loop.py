@@ -226,9 +226,13 @@ class Worker:
 
     def _beat_once(self) -> None:
         with self._lock:
-            running = sorted(self._running)
-        host = socket.gethostname()
-        beat(self._storage, owner=self.owner, host=host, pid=os.getpid(), running=running)
+            running = dict(self._running)
+        host, asked_at = socket.gethostname(), time.monotonic()
+        own = beat(
+            self._storage, owner=self.owner, host=host, pid=os.getpid(), running=sorted(running)
+        )
+        for job_id in own & running.keys():
+            running[job_id].lease.renewed(asked_at)
         if taken := take_over(self._storage):
             _log.warning("jobs.taken-over", jobs=sorted(taken))
             for job_id in [job_id for job_id, state in taken.items() if state == "dead"]:

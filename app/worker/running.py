@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -16,6 +17,7 @@ from app.errors import (
     DestinationError,
     DestinationGone,
     JobLost,
+    LeaseTooOld,
     NotFound,
     RateLimited,
     StorageUnavailable,
@@ -28,6 +30,7 @@ from app.ledger.refusals import refusals_of
 from app.observability import sentry, tracing
 from app.retry import Decision, Failed, Health, Outcome, decide
 from app.storage import Storage
+from app.transport import before_sending
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +86,20 @@ def _health_of(error: AppError) -> Health | None:
     if isinstance(error, DestinationError):
         return "bad" if error.transient else "good"
     return None
+
+
+def without_details(decision: Decision) -> Decision:
+    """What is left of a decision whose details cannot be written.
+
+    What was to follow from a success is not left out in silence: its job is dead instead.
+    """
+    bare = replace(decision, message=None, detail={}, progress=None, follow_up=())
+    return replace(bare, state="dead", reason="internal-error") if decision.follow_up else bare
+
+
+def given_back(job: Job) -> Decision:
+    """What an attempt leaves that did nothing: its job, if it is still its own, is due at once."""
+    return Decision("waiting", "released", "lost", failures=job.failures)
 
 
 def _attributes(job: Job) -> tracing.Attributes:
@@ -154,6 +171,8 @@ class Runner:
             except JobLost as error:
                 _log.warning("attempt.lost", attempt=job.attempt, detail=str(error))
                 tracing.fail(span, "lost")
+                if isinstance(error, LeaseTooOld):
+                    self._finish(job, given_back(job))
                 return
             decision = decide(
                 outcome,
@@ -181,7 +200,8 @@ class Runner:
             return Failed("unknown-action", f"no action is called {job.action!r}", transient=False)
         _log.info("attempt.started", attempt=job.attempt, item_id=job.item_id)
         try:
-            return action.run(Attempt(job=job, storage=self._storage))
+            with before_sending(job.lease.check):
+                return action.run(Attempt(job=job, storage=self._storage))
         except JobLost:
             raise
         except AppError as error:
@@ -206,7 +226,7 @@ class Runner:
         if finished.change is not None:
             _report_change(job.target, finished.change)
         if not finished.owned:
-            _log.warning("attempt.late", **given)
+            _log.warning("attempt.late", **given, sent_again_by=finished.again)
             return
         if decision.state == "dead":
             _log.error("job.dead", **given)
@@ -215,6 +235,19 @@ class Runner:
             _log.info("attempt.finished", **given)
 
     def _finish(self, job: Job, decision: Decision) -> Finished:
+        """Record an outcome; what cannot be recorded as it is loses its details, not its state."""
+        try:
+            return self._finish_in_time(job, decision)
+        except Exception as error:  # noqa: BLE001 - unrecorded, its side effect would be repeated
+            sentry.report(error, job_id=job.id)
+            _log.exception("attempt.unrecordable", attempt=job.attempt, reason=decision.reason)
+        try:
+            return self._finish_in_time(job, without_details(decision))
+        except Exception:  # noqa: BLE001 - the lease runs out
+            _log.exception("attempt.unrecorded", attempt=job.attempt)
+            return Finished(owned=False, change=None)
+
+    def _finish_in_time(self, job: Job, decision: Decision) -> Finished:
         deadline = time.monotonic() + _FINISH_WITHIN
         while True:
             try:

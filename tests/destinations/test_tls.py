@@ -17,6 +17,7 @@ from app.config import Destination
 from app.destinations.message import Message
 from app.destinations.sending import DestinationClient
 from app.errors import DestinationUnavailable
+from app.transport import before_sending
 from tests.config.loading import FILE_DESTINATION, FILE_HUB, load
 
 MESSAGE = Message(b"{}", "application/json", "msg-1")
@@ -124,3 +125,27 @@ def test_files_that_are_there_load(pem: Path) -> None:
     )
     (place,) = load({}, FILE_HUB + FILE_DESTINATION + files).destinations
     assert (place.ca_file, place.client_key) == (str(pem / "ca.pem"), str(pem / "client.key"))
+
+
+class _Changed(Exception):
+    """Something is no longer true."""
+
+
+def test_what_must_hold_before_sending_is_checked_after_the_handshake(
+    client: DestinationClient, pem: Path, lax: str
+) -> None:
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        raise _Changed
+
+    with before_sending(check):
+        with pytest.raises(DestinationUnavailable, match="TLS failed"):
+            _send(client, lax)
+        assert checks == 0
+        with pytest.raises(_Changed):
+            _send(client, lax, ca_file=pem / "ca.pem")
+        assert checks == 1
+    assert _send(client, lax, ca_file=pem / "ca.pem") == "nobody"

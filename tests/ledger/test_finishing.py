@@ -16,6 +16,7 @@ from app.ledger import (
     accept,
     claim,
     finish,
+    hold,
     keep_message,
     keep_unless_newer,
     kept_message,
@@ -107,13 +108,64 @@ def test_two_versions_of_an_item_that_end_together_leave_the_newer(storage: Stor
         assert connection.execute(select(sent_items.c.version)).scalar_one() == 9
 
 
-def test_text_that_is_none_harms_no_other(storage: Storage) -> None:
+def test_text_from_outside_is_recorded_whatever_is_in_it(storage: Storage) -> None:
+    accept_items(storage, 1)
+    [job] = claim_many(storage, 1)
+    text = "half \ud83d of a character, \0, and \\u0000 as it is written"
+    decision = Decision("dead", "failed", "refused", text, progress={text: 1}, detail={"a": [text]})
+    assert finish(storage, job, decision).owned
+    with storage.read() as connection:
+        row = connection.execute(select(jobs.c.state, jobs.c.message, jobs.c.progress)).one()
+        detail = connection.execute(select(attempts.c.detail)).scalar_one()
+    kept = "half \ufffd of a character, \ufffd, and \\u0000 as it is written"
+    assert tuple(row) == ("dead", kept, {kept: 1})
+    assert detail == {"a": [kept]}
+
+
+def test_progress_from_outside_is_written_whatever_is_in_it(storage: Storage) -> None:
+    accept_items(storage, 1)
+    [job] = claim_many(storage, 1)
+    hold(storage, job, progress={"answer": "\ud83d\0"})
+    with storage.read() as connection:
+        kept = connection.execute(select(jobs.c.progress)).scalar_one()
+    assert kept == {"answer": "\ufffd\ufffd"}
+
+
+def test_what_cannot_be_recorded_harms_no_other(storage: Storage) -> None:
     accept_items(storage, 2)
     good, bad = claim_many(storage, 2)
-    wrong = Decision("dead", "dead", "refused", "half \ud800 of a character", failures=1)
+    wrong = Decision("dead", "dead", "refused", detail={"a": object()}, failures=1)
     asks = [partial(finish, storage, good, DONE), partial(finish, storage, bad, wrong)]
     ended, refused = at_once(storage, *asks)
-    assert (ended.owned, isinstance(refused, UnicodeError)) == (True, True)
+    assert (ended.owned, isinstance(refused, TypeError)) == (True, True)
+
+
+def test_newest_is_sent_again_where_an_older_version_is_taken_late(storage: Storage) -> None:
+    accept(storage, [(event("old"), [forward_plan()])])
+    old = claim_one(storage)
+    lose(storage, old)
+    again = claim_one(storage, owner="worker-2")
+    finish(storage, again, DONE)
+    accept(storage, [(event("new"), [forward_plan()])])
+    new = claim_one(storage, owner="worker-2")
+    late = finish(storage, old, DONE)
+    assert late.owned is False
+    # Whether the one that runs has been sent already, nobody knows.
+    finish(storage, new, DONE)
+    resent = claim_one(storage, owner="worker-2")
+    assert (resent.id, resent.event_id, resent.args) == (late.again, "new", new.args)
+    finish(storage, resent, DONE)
+    assert finish(storage, old, DONE).again is not None
+
+
+def test_late_success_with_nothing_newer_sends_nothing_again(storage: Storage) -> None:
+    accept(storage, [(event("only"), [forward_plan()])])
+    old = claim_one(storage)
+    lose(storage, old)
+    finish(storage, claim_one(storage, owner="worker-2"), DONE)
+    assert finish(storage, old, DONE).again is None
+    accept(storage, [(event("waits"), [forward_plan()])])
+    assert finish(storage, old, DONE).again is None
 
 
 def test_good_answer_after_a_bad_one_of_the_same_moment_counts_last(storage: Storage) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
 from app.actions import Action, Attempt
-from app.config import RetrySchedule
+from app.config import Destination, RetrySchedule
+from app.destinations.message import Message
+from app.destinations.sending import DestinationClient
 from app.errors import (
     AppError,
     DestinationRefused,
@@ -23,12 +29,14 @@ from app.errors import (
     VersionConflict,
 )
 from app.ledger import counts, finish
-from app.retry import Decision, Outcome, Succeeded
+from app.ledger.claiming import OLDEST_LEASE, Lease
+from app.retry import Decision, Failed, FollowUp, Outcome, Succeeded
 from app.storage import Storage
-from app.storage.tables import attempts
+from app.storage.tables import attempts, jobs
 from app.worker import Runner
 from app.worker.running import outcome_of
 from tests.ledger.making import accept_items, claim_one
+from tests.servers import Reply, ScriptedServer
 
 
 class Doing(Action):
@@ -159,3 +167,50 @@ def test_lost_job_is_left_to_whoever_has_it_now(storage: Storage) -> None:
 def test_unknown_action_is_dead_with_a_reason(storage: Storage) -> None:
     run_one(storage, Succeeded, action="another")
     assert counts(storage).jobs == {"dead": 1}
+
+
+def post(url: str) -> Callable[[], Outcome]:
+    """An action that sends something to a destination."""
+
+    def what() -> Outcome:
+        place = Destination(name="search", url=url, allow_private=True)
+        message = Message(b"{}", "application/json", "msg-1")
+        with closing(DestinationClient()) as client:
+            client.send(place, message, now=datetime.now(UTC))
+        return Succeeded()
+
+    return what
+
+
+def test_old_lease_sends_nothing_and_gives_its_job_back(storage: Storage) -> None:
+    """The worker stood still after it had made sure that the job is its own."""
+    accept_items(storage, 1)
+    job = replace(claim_one(storage), lease=Lease(time.monotonic() - OLDEST_LEASE - 0.1))
+    with closing(ScriptedServer(lambda _: Reply())) as server:
+        runner_in(storage, post(server.url), []).run(job)
+        assert server.received == []
+        again = claim_one(storage)
+        assert (again.attempt, again.failures, again.losses) == (2, 0, 0)
+        runner_in(storage, post(server.url), []).run(again)
+        assert len(server.received) == 1
+    assert counts(storage).jobs == {"succeeded": 1}
+
+
+def test_outcome_that_cannot_be_recorded_as_it_is_keeps_its_state_and_reason(
+    storage: Storage,
+) -> None:
+    def what() -> Outcome:
+        return Failed("amplience-refused", "no", transient=False, detail={"answer": object()})
+
+    run_one(storage, what)
+    with storage.read() as connection:
+        row = connection.execute(select(jobs.c.state, jobs.c.reason, jobs.c.attempts)).one()
+    assert tuple(row) == ("dead", "amplience-refused", 1)
+
+
+def test_success_whose_follow_up_cannot_be_recorded_waits_for_a_person(storage: Storage) -> None:
+    later = FollowUp(action="forward", target="d", lane="l", key="k", args={"a": object()})
+    run_one(storage, lambda: Succeeded(follow_up=(later,)))
+    with storage.read() as connection:
+        row = connection.execute(select(jobs.c.state, jobs.c.reason, jobs.c.attempts)).one()
+    assert tuple(row) == ("dead", "internal-error", 1)
