@@ -225,6 +225,11 @@ REASONS: Mapping[str, Advice] = {
         "its worker was killed or stood still for 10 s; taken over",
         "nothing; if it happens often, look for memory limits",
     ),
+    "unreadable": Advice(
+        "its row in the database holds a value that cannot be read, such as a date outside of the"
+        " years 1 to 9999",
+        "replay its event, which makes the job anew from the webhook's body; report it",
+    ),
     "poison": Advice(
         "its worker ended in three attempts in a row: it likely ends its process",
         "look what the platform says of those ends (memory?); report it; retry",

@@ -10,10 +10,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 CONTENT_ITEM_CREATED = "dynamic-content.content-item.created"
 CONTENT_ITEM_UPDATED = "dynamic-content.content-item.updated"
@@ -26,6 +26,9 @@ SNAPSHOT_PUBLISHED = "dynamic-content.snapshot.published"
 
 # What happens to an edition names no content item, so no action can work on it.
 EDITION_EVENT_NAMES = frozenset({EDITION_SCHEDULED, EDITION_UNSCHEDULED, EDITION_PUBLISHED})
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 # Not an enum: a name that Amplience adds tomorrow must be stored, not refused.
 KNOWN_EVENT_NAMES = frozenset(
@@ -142,14 +145,66 @@ def storable(value: Any) -> Any:
     return value
 
 
+_Dated = TypeVar("_Dated", WebhookEvent, ContentItem)
+_DATES = ("snapshot_created", "last_modified", "last_published", "last_unpublished")
+
+
 def instant(milliseconds: int) -> datetime:
-    """The aware UTC datetime of a count of milliseconds since 1970, as the ledger keeps time."""
-    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    """The aware UTC datetime of a count of milliseconds since 1970, as the ledger keeps time.
+
+    For a count that this program made. Use `known_instant` for one that was stored or received.
+    """
+    # Not `fromtimestamp`: a float of seconds is off by some microseconds in far years.
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def known_instant(milliseconds: object) -> datetime | None:
+    """The same, or None for what is no number, or no moment of the years 1 to 9999."""
+    if not isinstance(milliseconds, (int, float)):
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_moment(text: object) -> datetime | None:
+    """Read an ISO 8601 date as an aware UTC datetime; one without an offset is taken as UTC.
+
+    None for anything else, and for a moment that the ledger could not give back: it keeps whole
+    milliseconds, and 9999-12-31T23:59:59.9999999Z rounds up to the year 10000.
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        # OverflowError: the offset leads out of the years 1 to 9999.
+        return None
+    return None if known_instant(milliseconds(moment)) is None else moment
 
 
 def milliseconds(moment: datetime) -> int:
     """Milliseconds since 1970 of an aware datetime."""
     return round(moment.timestamp() * 1000)
+
+
+def is_future(moment: datetime, now: datetime) -> bool:
+    """Whether a date lies further ahead of `now` than two clocks may differ (5 minutes)."""
+    return moment - now > _CLOCKS_DIFFER
+
+
+def without_future_dates(value: _Dated, now: datetime) -> tuple[_Dated, dict[str, datetime]]:
+    """The event or item with its dates in the future as unknown, and those dates by name.
+
+    Dates order what is sent, so one in the future would outrank every later event. Give the moment
+    at which the event was received, also when it is read again later.
+    """
+    dates = {name: getattr(value, name, None) for name in _DATES}
+    future = {name: date for name, date in dates.items() if date and is_future(date, now)}
+    unknown: dict[str, Any] = dict.fromkeys(future)
+    return (replace(value, **unknown) if future else value), future
 
 
 def isoformat(moment: datetime) -> str:

@@ -9,7 +9,7 @@ twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -21,7 +21,14 @@ from app.amplience.publishing import PUBLISHED
 from app.amplience.webhooks import Webhook, WebhookLogPage
 from app.config import Destination, Hub, Rule
 from app.errors import NotFound, WebhookRejected
-from app.events import ContentItem, WebhookEvent, isoformat
+from app.events import (
+    ContentItem,
+    WebhookEvent,
+    is_future,
+    isoformat,
+    read_moment,
+    without_future_dates,
+)
 from app.ledger import accept
 from app.ledger.marks import known_event_ids, read_mark, write_mark
 from app.rules import Plan, match
@@ -102,7 +109,7 @@ class MissedWebhooks:
         bound = self._bound(mark, since)
         newest: datetime | None = None
         for page in self._pages(webhook_id):
-            entries = [read_entry(entry) for entry in page.requests]
+            entries = [self._read_entry(entry) for entry in page.requests]
             moments = [entry.at for entry in entries if entry.at]
             newest = max([*moments, *([newest] if newest else [])], default=None)
             wanted = [entry for entry in entries if entry.at is None or entry.at >= bound]
@@ -119,11 +126,23 @@ class MissedWebhooks:
         return mark is not None and mark.age < within
 
     def _bound(self, mark: str, since: float) -> datetime:
-        bound = datetime.fromtimestamp(self.clock(), tz=UTC) - timedelta(seconds=since)
+        now = self._now()
+        bound = now - timedelta(seconds=since)
         kept = read_mark(self.storage, mark)
-        if kept is None:
+        until = (
+            read_moment(kept.value.get("until")) if kept and isinstance(kept.value, dict) else None
+        )
+        # A mark that cannot be read, or in the future, would hide what was missed.
+        if until is None or until < bound or is_future(until, now):
             return bound
-        return max(bound, datetime.fromisoformat(kept.value["until"]) - OVERLAP)
+        return max(bound, until - OVERLAP)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), tz=UTC)
+
+    def _read_entry(self, entry: Mapping[str, Any]) -> LoggedRequest:
+        found = read_entry(entry)
+        return replace(found, at=None) if found.at and is_future(found.at, self._now()) else found
 
     def _pages(self, webhook_id: str) -> Iterator[WebhookLogPage]:
         cursor: str | None = None
@@ -191,6 +210,7 @@ class MissedWebhooks:
             event = load_event(json.dumps(entry.envelope).encode(), hub=self.hub.key)
         except WebhookRejected:
             return None
+        event, _ = without_future_dates(event, self._now())
         event = replace(event, id=_own_id(event.id), origin=ORIGIN)
         if event.item_id is None:
             return event, []

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from app.amplience.answers import value_at
 from app.amplience.webhooks import Webhook
-from app.events import instant
+from app.events import known_instant, read_moment
 
 Outcome = Literal["delivered", "pending", "failed", "unknown"]
 
@@ -97,7 +97,7 @@ def _envelopes(value: Any, depth: int) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
     if isinstance(value, Mapping):
         if _is_envelope(value):
@@ -119,11 +119,7 @@ def _moment(entry: Mapping[str, Any]) -> datetime | None:
     for name in _MOMENTS:
         found = entry.get(name)
         if isinstance(found, int) and not isinstance(found, bool):
-            return instant(found if found > 10**11 else found * 1000)
-        if isinstance(found, str):
-            try:
-                moment = datetime.fromisoformat(found)
-            except ValueError:
-                continue
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return known_instant(found if found > 10**11 else found * 1000)
+        if moment := read_moment(found):
+            return moment
     return None

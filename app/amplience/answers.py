@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from app.errors import Unavailable
 from app.events import ContentItem
+from app.schemas.fields import Moment
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,9 @@ def optional_text(key: str | None = None) -> fields.String:
     return fields.String(data_key=key, load_default=None, allow_none=True)
 
 
-def optional_date(key: str) -> fields.AwareDateTime:
-    """A time that may be missing or null; one without a zone is UTC."""
-    return fields.AwareDateTime(
-        data_key=key, format="iso", default_timezone=UTC, load_default=None, allow_none=True
-    )
+def optional_date(key: str) -> Moment:
+    """A time that may be missing, null or unreadable; one without a zone is UTC."""
+    return Moment(data_key=key)
 
 
 def required_id() -> fields.String:

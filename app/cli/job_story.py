@@ -27,4 +27,6 @@ def tell_job(story: JobStory) -> None:
     )
     for attempt in story.attempts:
         words = " ".join(filter(None, (attempt.outcome, attempt.reason, attempt.message)))
-        click.echo(f"  attempt {attempt.number}, {attempt.finished_at:%Y-%m-%d %H:%M:%S}Z: {words}")
+        at = attempt.finished_at
+        ended = "at an unknown time" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z"
+        click.echo(f"  attempt {attempt.number}, {ended}: {words}")

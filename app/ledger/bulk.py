@@ -227,7 +227,7 @@ def _run(row: RowMapping, now: int, *, resumed: bool) -> BulkRun:
         kind=row["kind"],
         args=row["args"],
         position=row["position"],
-        counts=row["counts"],
+        counts=row["counts"] if isinstance(row["counts"], dict) else {},
         created_at=row["created_at"],
         opened_at=now,
         resumed=resumed,

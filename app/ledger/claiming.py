@@ -13,7 +13,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import structlog
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Connection,
     FromClause,
@@ -25,9 +27,11 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    insert,
     literal,
     literal_column,
     not_,
+    null,
     or_,
     select,
     true,
@@ -36,15 +40,19 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import LeaseTooOld
-from app.events import instant
+from app.events import known_instant
 from app.ledger.coalescing import makes_pointless, newest_wins, supersede_older
 from app.ledger.pacing import Admitted, Pace, admit, held_until, spend
 from app.ledger.queues import first_due
 from app.ledger.rows import among
+from app.observability import sentry
 from app.storage import Storage
 from app.storage.driver import Constant, read_document
+from app.storage.tables import attempts as tries
 from app.storage.tables import destination_states as states
-from app.storage.tables import in_state, jobs, now_ms, this_moment, webhook_events
+from app.storage.tables import in_state, jobs, now_ms, one_more, this_moment, webhook_events
+
+_log = structlog.get_logger(__name__)
 
 # Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
 LEASE_MS = 10_000
@@ -149,7 +157,8 @@ def due_times(
     with storage.read() as connection:
         rows = _first_due(tuple(lanes)).rows(connection)
     now, *times = rows[0][: 1 + len(lanes)]
-    due = {lane: at for lane, at in zip(lanes, times, strict=True) if at is not None}
+    # None: nothing waits. A text, which SQLite keeps where it is given one, is never due.
+    due = {lane: at for lane, at in zip(lanes, times, strict=True) if isinstance(at, int)}
     held = held_until(rows, {lane: pace for lane, pace in (paces or {}).items() if lane in due})
     return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
 
@@ -173,7 +182,8 @@ def claim(
     Of one key only one job is taken, the oldest that no newer one makes pointless, and none while
     another one runs; waiting jobs that a taken one makes pointless are superseded. A lane with a
     pace gives no more than its destination's limits allow. May return fewer than there are when
-    another worker claims at the same moment.
+    another worker claims at the same moment. A job whose row cannot be read is dead from then on
+    (`unreadable`), and is not returned.
 
     A job that was lost twice with its process may be what ended it: of these at most one is taken,
     of the first lane, and none unless `suspect`. So they run one by one, and the one that does end
@@ -273,6 +283,9 @@ _OF_EVENT = {
     )
 } | {"event_name": webhook_events.c.name}
 _FIELDS = tuple(each.name for each in fields(Job) if each.name != "lease")
+_NAMED = {**dict(jobs.c), "attempt": jobs.c.attempts, **_OF_EVENT}
+_COLUMNS = {name: _NAMED[name] for name in _FIELDS}
+_MOMENTS = ("created_at", "received_at", "snapshot_created")
 
 
 def _reading(source: FromClause) -> Select[Any]:
@@ -304,7 +317,7 @@ class _Taking:
             .values(
                 state="running",
                 owner=bindparam("its_owner"),
-                attempts=jobs.c.attempts + 1,
+                attempts=one_more(jobs.c.attempts),
                 started_at=now_ms(),
                 lease_until=now_ms() + literal(LEASE_MS),
             )
@@ -332,19 +345,58 @@ def _take(
     count, places = admitted
     asked_at = time.monotonic()
     rows = taking.run(connection, its_lane=lane, its_owner=owner, most=count, places=places)
-    taken = [(_job(row[:-1], Lease(asked_at)), row[-1]) for row in rows]
+    loaded = [(_loaded(connection, row[:-1], Lease(asked_at)), row[-1]) for row in rows]
+    taken = [(job, is_contended) for job, is_contended in loaded if job is not None]
     if contended := [job.id for job, is_contended in taken if is_contended]:
         supersede_older(connection, contended)
     return [job for job, _ in taken]
 
 
+def _loaded(connection: Connection, row: Sequence[Any], lease: Lease) -> Job | None:
+    """The job of a row. One that cannot be read becomes dead here: no row may stop a worker."""
+    try:
+        return _job(row, lease)
+    except _Unreadable as error:
+        identifier, owner, attempt, *_ = row
+        why = {"reason": "unreadable", "message": str(error)}
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == identifier)
+            .values(state="dead", finished_at=now_ms(), owner=null(), lease_until=null(), **why)
+        )
+        tried = {"job": identifier, "number": attempt, "owner": owner, "outcome": "failed"}
+        connection.execute(insert(tries).values(**tried, finished_at=now_ms(), **why))
+        _log.error("job.dead", job_id=identifier, attempt=attempt, state="dead", **why)
+        sentry.report("job is dead", reason="unreadable", job_id=identifier)
+        return None
+
+
+class _Unreadable(ValueError):
+    """Says which value of a row does not fit."""
+
+
 def _job(row: Sequence[Any], lease: Lease) -> Job:
     """A job from a row, whose columns stand in the order of the fields."""
     given = dict(zip(_FIELDS, row, strict=True))
-    created = given["snapshot_created"]
-    given["args"] = read_document(given["args"])
-    given["progress"] = read_document(given["progress"]) or {}
-    given["created_at"] = instant(given["created_at"])
-    given["received_at"] = instant(given["received_at"])
-    given["snapshot_created"] = None if created is None else instant(created)
+    for name, (kind, optional) in _KINDS.items():
+        value = read_document(given[name]) if kind is dict else given[name]
+        # A document that is no JSON reads as None.
+        if not isinstance(value, kind) and not (optional and given[name] is None):
+            raise _Unreadable(f"The stored {name} of this job cannot be read.")
+        given[name] = value
+    for name in _MOMENTS:
+        if (moment := known_instant(given[name])) is None and given[name] is not None:
+            raise _Unreadable(f"The stored {name} of this job is outside of the years 1 to 9999.")
+        given[name] = moment
+    given["progress"] = given["progress"] or {}
     return Job(**given, lease=lease)
+
+
+# Of each field the type of its values, and whether it may be empty. SQLite keeps what it is given.
+_KINDS: Mapping[str, tuple[type, bool]] = {
+    name: (
+        dict if isinstance(column.type, JSON) else column.type.python_type,
+        bool(column.nullable),
+    )
+    for name, column in _COLUMNS.items()
+}

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import Float, cast, func, select
 
 from app.storage import Storage
+from app.storage.driver import read_text
 from app.storage.tables import jobs, now_ms
 
 # From a quick call to a day of retries, in seconds.
@@ -34,7 +35,8 @@ class Durations:
 
 def done_lately(storage: Storage, *, last_ms: int) -> list[Durations]:
     """Read those that succeeded in the last `last_ms` milliseconds, by action and target."""
-    took = jobs.c.finished_at - jobs.c.created_at
+    # As floats: the difference of two stored numbers need not fit a column of its own.
+    took = cast(jobs.c.finished_at, Float) - cast(jobs.c.created_at, Float)
     with storage.read() as connection:
         rows = connection.execute(
             select(
@@ -49,7 +51,7 @@ def done_lately(storage: Storage, *, last_ms: int) -> list[Durations]:
             .order_by(jobs.c.action, jobs.c.target)
         ).all()
     return [
-        Durations(action, target, count, float(total) / 1000, tuple(within))
+        Durations(read_text(action), read_text(target), count, float(total) / 1000, tuple(within))
         for action, target, count, total, *within in rows
     ]
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from app.ledger.marks import read_mark, write_mark
 from app.storage import Storage
+from app.storage.driver import read_text
 from app.storage.tables import jobs, marks, now_ms, webhook_events
 
 MINUTE = 60_000
@@ -103,7 +104,7 @@ def _count(connection: Connection, start: int, end: int | None) -> dict[int, Cou
     for at, count in connection.execute(received.group_by("minute")):
         counted[at][_RECEIVED] = count
     for at, state, count in connection.execute(done.group_by("minute", jobs.c.state)):
-        counted[at][state] = count
+        counted[at][read_text(state)] = count
     return counted
 
 
@@ -118,9 +119,17 @@ def _dump(history: History) -> dict[str, Any]:
 
 
 def _load(value: Any) -> History:
-    history = History()
-    if value:
-        history.until = value["until"]
-        history.minutes.update({at: Counter(counts) for at, counts in value["minutes"]})
-        history.hours.update({at: Counter(counts) for at, counts in value["hours"]})
+    try:
+        history = History(until=int(value["until"]))
+        history.minutes.update(_counts(value["minutes"]))
+        history.hours.update(_counts(value["hours"]))
+    except (KeyError, TypeError, ValueError):
+        return History()  # nothing is kept, or nothing that can be read: all is counted anew
     return history
+
+
+def _counts(kept: Any) -> dict[int, Counter[str]]:
+    return {
+        int(at): Counter({state: int(count) for state, count in counts.items()})
+        for at, counts in kept
+    }

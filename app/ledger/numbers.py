@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Float, Row, cast, func, select
 
-from app.events import instant
+from app.events import instant, known_instant
 from app.ledger.history import MINUTES, read_history
 from app.ledger.queues import DeadGroup, Lane, dead_groups, lanes
 from app.storage import Storage
+from app.storage.driver import read_text
 from app.storage.tables import (
     attempts,
     beats,
@@ -207,12 +208,12 @@ def _destination(
     return DestinationRow(
         name=name,
         configured=configured,
-        paused_at=_moment(state.paused_at) if state else None,
+        paused_at=known_instant(state.paused_at) if state else None,
         paused_reason=state.paused_reason if state else None,
         breaker=state.breaker if state else "closed",
         failures=state.failures if state else 0,
-        opened_at=_moment(state.opened_at) if state else None,
-        probe_at=_moment(state.probe_at) if state else None,
+        opened_at=known_instant(state.opened_at) if state else None,
+        probe_at=known_instant(state.probe_at) if state else None,
         waiting=queue.waiting,
         running=queue.running,
         dead=dead,
@@ -235,7 +236,8 @@ def last_hour(storage: Storage) -> list[Minute]:
 def recent(storage: Storage) -> Recent:
     """Count the last minute's attempts and ended jobs; of more than 20,000 attempts the newest."""
     attempt = attempts.c
-    seconds = (attempt.finished_at - attempt.started_at) / 1000.0
+    # As floats first: the difference of two stored numbers need not fit a column of its own.
+    seconds = (cast(attempt.finished_at, Float) - cast(attempt.started_at, Float)) / 1000.0
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
         after = _before_the_minute(connection, now)
@@ -259,9 +261,12 @@ def recent(storage: Storage) -> Recent:
         ).all()
     return Recent(
         tuple(
-            RecentAttempts(row[0], row[1], row[2], float(row[3]), float(row[4])) for row in tries
+            RecentAttempts(
+                read_text(row[0]), read_text(row[1]), row[2], float(row[3]), float(row[4])
+            )
+            for row in tries
         ),
-        Counter({(action, state): count for action, state, count in ended}),
+        Counter({(read_text(row[0]), read_text(row[1])): row[2] for row in ended}),
     )
 
 
@@ -275,7 +280,3 @@ def _before_the_minute(connection: Connection, now: int) -> int:
         if ended is None or ended < now - _MINUTE - _OVERLAP_MS:
             return newest - reach
     return newest - _RECENT_ATTEMPTS
-
-
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else instant(milliseconds)

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from app.events import instant
+from app.events import known_instant
+from app.storage.driver import read_text
 from app.storage.tables import in_state, jobs
 
 
@@ -51,7 +52,7 @@ class DeadGroup:
     target: str
     jobs: int
     newest: int
-    oldest_at: datetime
+    oldest_at: datetime | None
 
 
 def lanes(connection: Connection, now: int) -> list[Lane]:
@@ -66,8 +67,8 @@ def lanes(connection: Connection, now: int) -> list[Lane]:
         .where(in_state(jobs, "running"))
         .group_by(jobs.c.lane)
     ).all()
-    queued = {row[0]: row for row in waiting}
-    at_work = {row[0]: row for row in running}
+    queued = {read_text(row[0]): row for row in waiting}
+    at_work = {read_text(row[0]): row for row in running}
     oldest = {
         lane: min(row[2] for row in (queued.get(lane), at_work.get(lane)) if row)
         for lane in {*queued, *at_work}
@@ -105,8 +106,9 @@ def first_due(connection: Connection) -> dict[str, int]:
         .scalar_subquery()
     )
     rows = connection.execute(select(found.c.lane, first).where(found.c.lane.is_not(None)))
-    # None: the last job of a lane was taken between two steps.
-    return {lane: due for lane, due in rows if due is not None}
+    # None: the last job of a lane was taken between two steps. What is of another kind, which
+    # SQLite keeps where it is given it, is never due.
+    return {lane: due for lane, due in rows if isinstance(lane, str) and isinstance(due, int)}
 
 
 def dead_groups(connection: Connection) -> list[DeadGroup]:
@@ -127,7 +129,14 @@ def dead_groups(connection: Connection) -> list[DeadGroup]:
     ).all()
     created = _created(connection, [row[5] for row in groups])
     return [
-        DeadGroup(row[0], row[1], row[2], row[3], row[4], instant(created[row[5]]))
+        DeadGroup(
+            reason=None if row[0] is None else read_text(row[0]),
+            action=read_text(row[1]),
+            target=read_text(row[2]),
+            jobs=row[3],
+            newest=row[4],
+            oldest_at=known_instant(created[row[5]]),
+        )
         for row in groups
         if row[5] in created
     ]
@@ -141,10 +150,11 @@ def _created(connection: Connection, identifiers: Collection[int]) -> dict[int, 
     return dict(connection.execute(statement).all())
 
 
-def _age(created_at: int | None, now: int) -> float | None:
+def _age(created_at: object, now: int) -> float | None:
     # None: it came to an end between the two queries.
-    return None if created_at is None else max(0.0, (now - created_at) / 1000)
+    return max(0.0, (now - created_at) / 1000) if isinstance(created_at, (int, float)) else None
 
 
-def _due(run_at: int, now: int) -> float | None:
-    return None if run_at > now else (now - run_at) / 1000
+def _due(run_at: object, now: int) -> float | None:
+    late = isinstance(run_at, (int, float)) and run_at <= now
+    return (now - run_at) / 1000 if late else None  # type: ignore[operator]

@@ -1,5 +1,8 @@
 """Events, jobs and attempts as an operator sees them: the values, and how rows become them.
 
+No stored value breaks a list: what does not fit its column (SQLite keeps what it is given), or is
+no moment, is None here and shown as unknown.
+
 This module must not know what is asked for; the questions are in `searching`.
 """
 
@@ -10,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import JSON, Column, RowMapping, String
 
-from app.events import instant
+from app.events import known_instant
 from app.observability import tracing
+from app.storage.driver import read_text
 from app.storage.tables import attempts, jobs, webhook_events
 
 
@@ -33,7 +37,7 @@ class EventRow:
     locale: str | None
     request_id: str | None
     origin: str
-    received_at: datetime
+    received_at: datetime | None
     states: Mapping[str, int]
     trace_id: str | None = None
 
@@ -63,8 +67,8 @@ class JobRow:
     attempts: int
     failures: int
     losses: int
-    run_at: datetime
-    created_at: datetime
+    run_at: datetime | None
+    created_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     owner: str | None
@@ -91,7 +95,7 @@ class AttemptRow:
     message: str | None
     detail: Mapping[str, Any]
     started_at: datetime | None
-    finished_at: datetime
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,8 @@ class Conflict:
 
     fingerprint: str
     times: int
-    first_at: datetime
-    last_at: datetime
+    first_at: datetime | None
+    last_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class StoredEvent:
 
     id: int
     hub: str
-    received_at: datetime
+    received_at: datetime | None
     body: bytes = field(repr=False)
 
 
@@ -151,21 +155,21 @@ def event_row(row: RowMapping, states: Mapping[str, int]) -> EventRow:
     """One event of `event_columns`."""
     event = webhook_events.c
     return EventRow(
-        id=row[event.id],
-        hub=row[event.hub],
-        event_id=row[event.event_id],
-        name=row[event.name],
-        item_id=row[event.item_id],
-        snapshot_id=row[event.snapshot_id],
-        snapshot_created=_moment(row[event.snapshot_created]),
-        schema=row[event.schema],
-        label=row[event.label],
-        locale=row[event.locale],
-        request_id=row[event.request_id],
-        origin=row[event.origin],
-        received_at=instant(row[event.received_at]),
+        id=_known(row, event.id),
+        hub=_known(row, event.hub),
+        event_id=_known(row, event.event_id),
+        name=_known(row, event.name),
+        item_id=_known(row, event.item_id),
+        snapshot_id=_known(row, event.snapshot_id),
+        snapshot_created=known_instant(row[event.snapshot_created]),
+        schema=_known(row, event.schema),
+        label=_known(row, event.label),
+        locale=_known(row, event.locale),
+        request_id=_known(row, event.request_id),
+        origin=_known(row, event.origin),
+        received_at=known_instant(row[event.received_at]),
         states=states,
-        trace_id=_trace_id(row[event.trace]),
+        trace_id=_trace_id(_known(row, event.trace)),
     )
 
 
@@ -173,34 +177,34 @@ def job_row(row: RowMapping) -> JobRow:
     """One job with the columns of `event_of_a_job`."""
     job, event = jobs.c, webhook_events.c
     return JobRow(
-        id=row[job.id],
-        event=row[job.event],
-        event_id=row[event.event_id],
-        event_name=row[event.name],
-        item_id=row[event.item_id],
-        label=row[event.label],
-        hub=row[job.hub],
-        rule=row[job.rule],
-        action=row[job.action],
-        target=row[job.target],
-        lane=row[job.lane],
-        key=row[job.key],
-        state=row[job.state],
-        reason=row[job.reason],
-        message=row[job.message],
-        attempts=row[job.attempts],
-        failures=row[job.failures],
-        losses=row[job.losses],
-        run_at=instant(row[job.run_at]),
-        created_at=instant(row[job.created_at]),
-        started_at=_moment(row[job.started_at]),
-        finished_at=_moment(row[job.finished_at]),
-        owner=row[job.owner],
-        lease_until=_moment(row[job.lease_until]),
-        superseded_by=row[job.superseded_by],
-        replay_of=row[job.replay_of],
-        args=row[job.args] or {},
-        progress=row[job.progress] or {},
+        id=_known(row, job.id),
+        event=_known(row, job.event),
+        event_id=_known(row, event.event_id),
+        event_name=_known(row, event.name),
+        item_id=_known(row, event.item_id),
+        label=_known(row, event.label),
+        hub=_known(row, job.hub),
+        rule=_known(row, job.rule),
+        action=_known(row, job.action),
+        target=_known(row, job.target),
+        lane=_known(row, job.lane),
+        key=_known(row, job.key),
+        state=_known(row, job.state),
+        reason=_known(row, job.reason),
+        message=_known(row, job.message),
+        attempts=_known(row, job.attempts),
+        failures=_known(row, job.failures),
+        losses=_known(row, job.losses),
+        run_at=known_instant(row[job.run_at]),
+        created_at=known_instant(row[job.created_at]),
+        started_at=known_instant(row[job.started_at]),
+        finished_at=known_instant(row[job.finished_at]),
+        owner=_known(row, job.owner),
+        lease_until=known_instant(row[job.lease_until]),
+        superseded_by=_known(row, job.superseded_by),
+        replay_of=_known(row, job.replay_of),
+        args=_known(row, job.args) or {},
+        progress=_known(row, job.progress) or {},
     )
 
 
@@ -208,16 +212,16 @@ def attempt_row(row: RowMapping) -> AttemptRow:
     """One attempt."""
     attempt = attempts.c
     return AttemptRow(
-        id=row[attempt.id],
-        job=row[attempt.job],
-        number=row[attempt.number],
-        owner=row[attempt.owner],
-        outcome=row[attempt.outcome],
-        reason=row[attempt.reason],
-        message=row[attempt.message],
-        detail=row[attempt.detail] or {},
-        started_at=_moment(row[attempt.started_at]),
-        finished_at=instant(row[attempt.finished_at]),
+        id=_known(row, attempt.id),
+        job=_known(row, attempt.job),
+        number=_known(row, attempt.number),
+        owner=_known(row, attempt.owner),
+        outcome=_known(row, attempt.outcome),
+        reason=_known(row, attempt.reason),
+        message=_known(row, attempt.message),
+        detail=_known(row, attempt.detail) or {},
+        started_at=known_instant(row[attempt.started_at]),
+        finished_at=known_instant(row[attempt.finished_at]),
     )
 
 
@@ -226,5 +230,10 @@ def _trace_id(kept: str | None) -> str | None:
     return tracing.trace_id(place) if place else None
 
 
-def _moment(milliseconds_or_none: int | None) -> datetime | None:
-    return None if milliseconds_or_none is None else instant(milliseconds_or_none)
+def _known(row: RowMapping, column: Column[Any]) -> Any:
+    value = row[column]
+    if isinstance(column.type, String) and not column.nullable:
+        return read_text(value)
+    # SQLAlchemy names no type for what JSON holds; our documents are objects.
+    kind = dict if isinstance(column.type, JSON) else column.type.python_type
+    return value if isinstance(value, kind) else None

@@ -25,7 +25,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from app.errors import NoSuchRecord
-from app.events import instant, milliseconds
+from app.events import known_instant, milliseconds
 from app.ledger.filters import (
     EventFilter,
     JobFilter,
@@ -50,6 +50,7 @@ from app.ledger.records import (
     job_row,
 )
 from app.storage import Storage
+from app.storage.driver import read_text
 from app.storage.tables import attempts, event_conflicts, jobs, messages, webhook_events
 
 # Two transactions that overlap may get their ids in another order than their times.
@@ -167,7 +168,7 @@ def read_events(storage: Storage, identifiers: Sequence[int]) -> list[StoredEven
         rows = connection.execute(
             statement.where(event.id.in_(identifiers)).order_by(event.id)
         ).all()
-    return [StoredEvent(row.id, row.hub, instant(row.received_at), row.body) for row in rows]
+    return [StoredEvent(row.id, row.hub, known_instant(row.received_at), row.body) for row in rows]
 
 
 def count_events(storage: Storage, wanted: EventFilter) -> int:
@@ -212,7 +213,7 @@ def _states_of(connection: Connection, identifiers: Sequence[int]) -> dict[int, 
             .group_by(jobs.c.event, jobs.c.state)
         )
         for event, state, count in connection.execute(statement):
-            states[event][state] = count
+            states[event][read_text(state)] = count
     return states
 
 
@@ -242,6 +243,11 @@ def _conflicts(connection: Connection, row: RowMapping) -> tuple[Conflict, ...]:
         .order_by(conflict.id)
     )
     return tuple(
-        Conflict(found.fingerprint, found.times, instant(found.first_at), instant(found.last_at))
+        Conflict(
+            found.fingerprint,
+            found.times,
+            known_instant(found.first_at),
+            known_instant(found.last_at),
+        )
         for found in connection.execute(statement)
     )

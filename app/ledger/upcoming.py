@@ -32,4 +32,6 @@ def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mappi
     """
     wanted = {"its_lane": job.lane, "its_hub": job.hub, "most": limit}
     with storage.read() as connection:
-        return [(row[0], row[1]) for row in connection.execute(_DUE_NEXT, wanted)]
+        rows = connection.execute(_DUE_NEXT, wanted).all()
+    # Without those that cannot be read: they must not keep this job from being done.
+    return [(row[0], row[1]) for row in rows if isinstance(row[1], dict) and "item_id" in row[1]]

@@ -25,7 +25,7 @@ from app.errors import JobLost
 from app.events import storable
 from app.ledger.claiming import LEASE_MS, Job
 from app.storage import Storage
-from app.storage.tables import attempts, beats, in_state, jobs, now_ms
+from app.storage.tables import attempts, beats, in_state, jobs, now_ms, one_more
 
 # A job that ended its process this often is not tried again.
 POISON_AFTER = 3
@@ -129,7 +129,7 @@ def take_over(storage: Storage) -> dict[int, str]:
 
     A job that was lost `POISON_AFTER` times in a row is dead instead: it likely ends its process.
     """
-    poisoned = jobs.c.losses + 1 >= POISON_AFTER
+    poisoned = jobs.c.losses >= POISON_AFTER - 1
     with storage.write() as connection:
         expired = connection.execute(
             update(jobs)
@@ -142,7 +142,7 @@ def take_over(storage: Storage) -> dict[int, str]:
                     else_=null(),
                 ),
                 finished_at=case((poisoned, now_ms()), else_=null()),
-                losses=jobs.c.losses + 1,
+                losses=one_more(jobs.c.losses),
                 run_at=now_ms(),
                 lease_until=null(),
             )

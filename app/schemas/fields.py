@@ -7,12 +7,12 @@ missing, null or of another type is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing
 
-from app.events import storable
+from app.events import read_moment, storable
 
 LONGEST_IDENTIFIER = 200
 LONGEST_TEXT = 1000
@@ -77,14 +77,7 @@ class Moment(_Tolerant):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> datetime | None:
         del attr, data
-        if not isinstance(value, str):
-            return None
-        try:
-            moment = datetime.fromisoformat(value)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, OverflowError):
-            # OverflowError: the offset leads out of the years 1 to 9999.
-            return None
+        return read_moment(value)
 
 
 class Part(_Tolerant):

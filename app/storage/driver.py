@@ -88,8 +88,24 @@ def _row(names: tuple[str, ...]) -> Any:
 
 
 def read_document(value: Any) -> Any:
-    """What a column of JSON holds, as a driver gives it: a text, or what it has read itself."""
-    return json.loads(value) if isinstance(value, str) else value
+    """What a column of JSON holds, as a driver gives it: a text, or what it has read itself.
+
+    None for a text that is no JSON.
+    """
+    return read_json(value) if isinstance(value, str) else value
+
+
+def read_json(text: str | bytes) -> Any:
+    """Read a stored JSON text; None for what is no JSON, so that no row can break a whole list."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def read_text(value: Any) -> str:
+    """What a column of text holds, for a list: SQLite keeps bytes where it is given them."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -32,7 +32,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import StorageUnavailable, WriteConflict
-from app.storage.driver import run
+from app.storage.driver import read_json, run
 from app.storage.lending import Lender
 from app.storage.sharing import Entry, Result, SharedWrites, VerbForMany
 
@@ -127,6 +127,7 @@ class Storage:
             max_overflow=0,
             pool_timeout=timeout,
             connect_args=self._connect_args(),
+            json_deserializer=read_json,
         )
         # Each step has its own bound; a verb waits for the group before its own as well.
         self._shared = SharedWrites(self.write, timeout=3 * timeout)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    case,
     literal_column,
     or_,
     select,
@@ -35,6 +36,7 @@ from sqlalchemy.sql.functions import FunctionElement
 SCHEMA_REVISION = "0007"
 
 metadata = MetaData()
+_LARGEST_COUNT = (1 << 31) - 1
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -62,6 +64,11 @@ def this_moment() -> ScalarSelect[int]:
     a query of its own is read once, and does.
     """
     return select(now_ms()).scalar_subquery()
+
+
+def one_more(column: ColumnElement[int]) -> ColumnElement[int]:
+    """A count and one; a count that is as large as its column takes stays, and fails nothing."""
+    return case((column < _LARGEST_COUNT, column + 1), else_=column)
 
 
 # What came in. The raw body is kept: it is the evidence, and what a replay starts from.

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -17,6 +19,7 @@ from flask import Blueprint, Response, g, request
 
 from app.config import Hub, Settings
 from app.errors import WebhookRejected
+from app.events import WebhookEvent, isoformat, without_future_dates
 from app.observability import count_webhook, tracing
 from app.rules import match
 from app.schemas import load_event
@@ -32,7 +35,11 @@ _STATUS = {"accepted": 202, "ignored": 202, "duplicate": 200}
 _log = structlog.get_logger(__name__)
 
 
-def build(services: DoorServices) -> Blueprint:
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build(services: DoorServices, *, now: Callable[[], datetime] = _utc_now) -> Blueprint:
     """The blueprint of `POST /webhooks` and `POST /webhooks/{hub}`."""
     blueprint = Blueprint(NAME, __name__)
     settings = services.settings
@@ -46,7 +53,7 @@ def build(services: DoorServices) -> Blueprint:
         g.webhook = said
         _check_content_type()
         verify(body, request.headers.get(HEADER), sender.webhook_secrets)
-        event = load_event(body, hub=sender.key)
+        event = _dated(load_event(body, hub=sender.key), now())
         if place := trace():
             event = replace(event, trace=tracing.to_keep(place))
         said.update(event_id=event.id, name=event.name)
@@ -63,6 +70,13 @@ def build(services: DoorServices) -> Blueprint:
 
     blueprint.after_request(_report)
     return blueprint
+
+
+def _dated(event: WebhookEvent, now: datetime) -> WebhookEvent:
+    event, future = without_future_dates(event, now)
+    for name, date in future.items():
+        _log.warning("webhook.future-date", event_id=event.id, field=name, date=isoformat(date))
+    return event
 
 
 def _hub(settings: Settings, key: str | None) -> Hub:

@@ -141,6 +141,9 @@ class Worker:
         except StorageUnavailable as error:
             _log.warning("worker.storage-unavailable", detail=str(error))
             return min(1.0, self._options.idle)
+        except Exception:  # noqa: BLE001 - what one job or destination has must not end the loop
+            _log.exception("worker.claim-failed")
+            return min(1.0, self._options.idle)
         later = [(at - now) / 1000 for at in due.values() if at > now]
         return max(0.001, min([self._options.idle, *later]))
 

@@ -166,6 +166,7 @@ def test_replay_is_as_old_as_its_event(sqlite_storage: Storage) -> None:
     number = find_event(sqlite_storage, "old")
     received = show_event(sqlite_storage, number).event.received_at
     [made] = replay_event(sqlite_storage, number, [forward_plan()]).made
+    assert received is not None
     assert row_of(sqlite_storage, made)["version"] == round(received.timestamp() * 1000)
 
 

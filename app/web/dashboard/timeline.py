@@ -16,6 +16,9 @@ from app.web.dashboard.wording import OUTCOMES, duration, relative
 # Shown by themselves; the rest of an attempt's detail follows as it is.
 _EXCHANGE = ("method", "url", "status", "milliseconds", "answer", "bytes")
 
+# What is longer than any exchange was not measured.
+_LONGEST_MS = 1e12
+
 # A cancelled job's reason is why it was not done before a person took it away.
 _VERDICTS = {
     "dead": "Given up",
@@ -35,7 +38,7 @@ class Tried:
     reason: str | None
     message: str | None
     started_at: datetime | None
-    finished_at: datetime
+    finished_at: datetime | None
     seconds: float | None
     owner: str | None
     exchange: str | None
@@ -80,9 +83,7 @@ class Line:
     def took(self) -> float | None:
         """Seconds from when it was asked for until it had succeeded."""
         job = self.job
-        if job.state != "succeeded" or job.finished_at is None:
-            return None
-        return max(0.0, (job.finished_at - job.created_at).total_seconds())
+        return _between(job.created_at, job.finished_at) if job.state == "succeeded" else None
 
     @property
     def may_retry(self) -> bool:
@@ -120,7 +121,7 @@ def _tried(attempt: AttemptRow) -> Tried:
         message=None if is_said else attempt.message,
         started_at=started,
         finished_at=attempt.finished_at,
-        seconds=max(0.0, (attempt.finished_at - started).total_seconds()) if started else None,
+        seconds=_between(started, attempt.finished_at),
         owner=attempt.owner,
         exchange=_exchange(attempt.detail),
         answer=str(answer) if answer else None,
@@ -132,6 +133,10 @@ def _tried(attempt: AttemptRow) -> Tried:
     )
 
 
+def _between(begin: datetime | None, end: datetime | None) -> float | None:
+    return None if begin is None or end is None else max(0.0, (end - begin).total_seconds())
+
+
 def _exchange(detail: Mapping[str, Any]) -> str | None:
     """What was sent and answered, in one line: `POST https://… answered 503 in 0.2 s`."""
     if detail.get("status") is None:
@@ -140,7 +145,7 @@ def _exchange(detail: Mapping[str, Any]) -> str | None:
     if detail.get("method"):
         text = f"{detail['method']} {detail.get('url', '')} {text}"
     took = detail.get("milliseconds")
-    if isinstance(took, int | float):
+    if isinstance(took, int | float) and abs(took) < _LONGEST_MS:
         text += f" in {duration(took / 1000)}"
     if detail.get("bytes"):
         text += f" ({detail['bytes']} bytes sent)"
@@ -165,6 +170,8 @@ def _waiting(job: JobRow, place: DestinationRow | None, now: datetime) -> Next:
         if place.probe_at is None or place.probe_at <= now:
             return Next(f"{text}, as soon as a worker is free.")
         return Next(text, place.probe_at)
+    if job.run_at is None:
+        return Next(f"{which} at an unknown time.")
     if job.run_at > now:
         return Next(which, job.run_at)
     return Next(f"{which} as soon as a worker is free; due", job.run_at)

@@ -30,6 +30,7 @@ from app.ledger.searching import list_events, list_jobs, show_event
 from app.ledger.watching import ALERT_ORIGIN
 from app.rules import Explanation, explain
 from app.storage import Storage
+from app.storage.driver import read_json
 from app.web.dashboard.chart import Chart, Point, draw
 from app.web.dashboard.timeline import Line, line
 from app.web.dashboard.wording import duration, plural
@@ -85,8 +86,8 @@ class EventPage:
         """What an alert says; None for every other event."""
         if self.story.event.origin != ALERT_ORIGIN:
             return None
-        told = json.loads(self.story.body)
-        return told if told.get("text") else None
+        told = read_json(self.story.body)
+        return told if isinstance(told, dict) and told.get("text") else None
 
 
 @dataclass(frozen=True)
