@@ -46,11 +46,21 @@ _UNPAIRED = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
+class RootItem:
+    """One of the content items that a snapshot published."""
+
+    id: str
+    schema: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
 class WebhookEvent:
     """One message from Amplience, checked, with the few fields that rules and jobs read.
 
-    `item_id` is the content item that the event is about: `payload.id`, or
-    `payload.rootContentItem.id` for a snapshot; for an edition it is None. `snapshot_id` and
+    `item_id` is the content item that the event is about: `payload.id`, or the first root item of a
+    snapshot; for an edition it is None. `items` holds all root items of a snapshot that has
+    several, and is empty otherwise: use `by_item` to meet each of them. `snapshot_id` and
     `snapshot_created` are set for a snapshot only. All of the rest may be missing, because
     Amplience documents no more than the ids
     (https://amplience.com/developers/docs/integrations/webhooks/payloads/). `origin` is `webhook`,
@@ -75,8 +85,18 @@ class WebhookEvent:
     status: str | None = None
     repository_id: str | None = None
     last_modified: datetime | None = None
+    items: tuple[RootItem, ...] = ()
     origin: str = "webhook"
     trace: str | None = None
+
+    def by_item(self) -> tuple[WebhookEvent, ...]:
+        """The event once for each of its items, with that item's id, schema and label."""
+        if not self.items:
+            return (self,)
+        return tuple(
+            replace(self, item_id=item.id, schema=item.schema, label=item.label)
+            for item in self.items
+        )
 
     @property
     def envelope(self) -> dict[str, Any]:

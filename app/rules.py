@@ -7,7 +7,7 @@ the content item is by now is the action's question.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Literal
@@ -23,6 +23,9 @@ from app.config import (
     UnpublishSpec,
 )
 from app.events import WebhookEvent
+
+# The name in a job's arguments of the facts of its own item, where its event has several.
+ITEM = "item"
 
 ActionName = Literal["localize", "forward", "unpublish", "alert"]
 
@@ -56,13 +59,15 @@ class Explanation:
     """Whether a rule matched an event, and if not, which of its conditions failed first.
 
     `condition` is the condition in words, `found` what the event has in its place: None for a
-    missing value, a list of values for a JSONPath.
+    missing value, a list of values for a JSONPath. `item_id` is set where the event has several
+    items, each of which has an explanation of its own.
     """
 
     rule: str
     matched: bool
     condition: str | None = None
     found: Any = None
+    item_id: str | None = None
 
 
 def match(
@@ -70,22 +75,31 @@ def match(
 ) -> list[Plan]:
     """The plans of every rule that wants the event, in the order of the rules.
 
+    Each item of a snapshot is asked for by itself, and has plans of its own.
     `destinations` say how long and over what their messages are coalesced. Two rules may ask for
     the same work; both plans are kept, and the ledger lets one key run at a time.
     """
     places = {place.name: place for place in destinations}
-    return [
+    plans = (
         plan
         for rule in rules
-        if _first_failure(event, rule) is None
-        for plan in _plans(event, rule, places)
-    ]
+        for one in event.by_item()
+        if _first_failure(one, rule) is None
+        for plan in _plans(one, rule, places)
+    )
+    # A build hook has one key for all items: of those of one event, one job is enough.
+    return list({(plan.rule, plan.key): plan for plan in plans}.values())
 
 
 def explain(event: WebhookEvent, rules: Sequence[Rule]) -> list[Explanation]:
-    """Why each rule does or does not want the event, in the order of the rules."""
+    """Why each rule does or does not want each item of the event, in the order of the rules."""
     return [
-        _first_failure(event, rule) or Explanation(rule=rule.name, matched=True) for rule in rules
+        replace(
+            _first_failure(one, rule) or Explanation(rule=rule.name, matched=True),
+            item_id=one.item_id if one.items else None,
+        )
+        for rule in rules
+        for one in event.by_item()
     ]
 
 
@@ -174,6 +188,23 @@ def _plans(event: WebhookEvent, rule: Rule, places: Mapping[str, Destination]) -
             return [_unpublish(event, rule, spec)]
 
 
+def _item(event: WebhookEvent) -> dict[str, Any]:
+    """What a job must know of its item: of several items, the event's own row has the first."""
+    if not event.items:
+        return {"item_id": event.item_id}
+    return {"item_id": event.item_id, ITEM: {"schema": event.schema, "label": event.label}}
+
+
+def item_of(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of its item that a job's arguments hold; none where the event's row has them."""
+    facts = args.get(ITEM)
+    if not isinstance(facts, Mapping):
+        return {}
+    known = {name: facts.get(name) for name in ("schema", "label")}
+    texts = {name: fact if isinstance(fact, str) else None for name, fact in known.items()}
+    return {"item_id": args.get("item_id"), **texts}
+
+
 def _localize(event: WebhookEvent, rule: Rule, spec: LocalizeSpec) -> Plan:
     return Plan(
         rule=rule.name,
@@ -182,7 +213,7 @@ def _localize(event: WebhookEvent, rule: Rule, spec: LocalizeSpec) -> Plan:
         lane=f"localize:{event.hub}",
         key=f"localize:{event.hub}:{event.item_id}",
         args={
-            "item_id": event.item_id,
+            **_item(event),
             "source_locale": spec.source_locale,
             "locales": list(spec.locales),
             "set_missing_locale": spec.set_missing_locale,
@@ -209,7 +240,7 @@ def _forward(
         key=f"forward:{target}" if whole else f"forward:{target}:{event.hub}:{event.item_id}",
         delay=place.coalesce if place else 0.0,
         args={
-            "item_id": event.item_id,
+            **_item(event),
             "snapshot_id": event.snapshot_id,
             "depth": spec.depth,
             "format": spec.format,
@@ -225,5 +256,5 @@ def _unpublish(event: WebhookEvent, rule: Rule, spec: UnpublishSpec) -> Plan:
         target=event.hub,
         lane=f"unpublish:{event.hub}",
         key=f"unpublish:{event.hub}:{event.item_id}",
-        args={"item_id": event.item_id, "to": list(dict.fromkeys(spec.to))},
+        args={**_item(event), "to": list(dict.fromkeys(spec.to))},
     )

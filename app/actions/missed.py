@@ -212,17 +212,21 @@ class MissedWebhooks:
             return None
         event, _ = without_future_dates(event, self._now())
         event = replace(event, id=_own_id(event.id), origin=ORIGIN)
-        if event.item_id is None:
-            return event, []
+        ids = [one.item_id for one in event.by_item() if one.item_id]
+        items = {each: item for each in ids if (item := self._item(each))}
+        if event.item_id in items:
+            event = _as_of_now(event, items[event.item_id])
+        plans = match(event, self.rules, self.destinations)
+        found = ((plan, items.get(plan.args["item_id"])) for plan in plans)
+        return event, [plan for plan, item in found if item and _is_asked_for(plan, item)]
+
+    def _item(self, item_id: str) -> ContentItem | None:
         try:
-            item = self.client.content_item(event.item_id)
+            return self.client.content_item(item_id)
         except NotFound as error:
             if error.refusing:
                 raise
-            return event, []
-        event = _as_of_now(event, item)
-        plans = match(event, self.rules, self.destinations)
-        return event, [plan for plan in plans if _is_asked_for(plan, item)]
+            return None
 
 
 def _own_id(event_id: str | None) -> str:

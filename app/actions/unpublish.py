@@ -23,6 +23,7 @@ from app.ledger import Job
 from app.ledger.coalescing import DELETED
 from app.ledger.quotas import reserve_publish
 from app.retry import Failed, FollowUp, LookAgain, Outcome, Skipped, Succeeded
+from app.rules import ITEM
 
 # An item that was deleted for good is as gone as an archived one.
 _PUT_AWAY = frozenset({"ARCHIVED", "DELETED"})
@@ -195,5 +196,10 @@ def _deletion(job: Job, item: ContentItem, destination: str) -> FollowUp:
         target=destination,
         lane=f"forward:{destination}",
         key=f"forward:{destination}:{job.hub}:{item.id}",
-        args={"kind": DELETED, "item_id": item.id, "delivery_key": item.delivery_key},
+        args={
+            "kind": DELETED,
+            "item_id": item.id,
+            "delivery_key": item.delivery_key,
+            **{name: job.args[name] for name in (ITEM,) if name in job.args},
+        },
     )

@@ -106,7 +106,7 @@ def _tell(story: EventStory) -> None:
             ("name", event.name),
             ("received", event.received_at),
             ("label", event.label),
-            ("item", event.item_id),
+            ("item", ", ".join(story.items) or None),
             ("locale", event.locale),
             ("content type", event.schema),
             ("snapshot", event.snapshot_id),

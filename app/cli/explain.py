@@ -40,17 +40,25 @@ def explain(*, event: str, hub_key: str | None, as_json: bool) -> None:
     if not found.rules:
         click.echo("There are no rules.")
     for explanation in found.rules:
-        _tell(explanation, [plan for plan in found.plans if plan.rule == explanation.rule])
+        _tell(explanation, [plan for plan in found.plans if _is_of(plan, explanation)])
 
 
 def _tell(explanation: Explanation, plans: list[Plan]) -> None:
+    rule = explanation.rule
+    if explanation.item_id:
+        rule += f", item {explanation.item_id}"
     if explanation.matched:
         jobs = ", ".join(f"{plan.action} at {plan.target}" for plan in plans)
-        click.echo(f"  yes  {explanation.rule}: {jobs}")
+        click.echo(f"  yes  {rule}: {jobs or 'one job for all items'}")
         return
     found = explanation.found
     value = "nothing there" if found is None or found == [] else f"here it is {found!r}"
-    click.echo(f"  no   {explanation.rule}: it needs that {explanation.condition}; {value}")
+    click.echo(f"  no   {rule}: it needs that {explanation.condition}; {value}")
+
+
+def _is_of(plan: Plan, explanation: Explanation) -> bool:
+    wanted = explanation.item_id
+    return plan.rule == explanation.rule and wanted in (None, plan.args.get("item_id"))
 
 
 def _event(written: str, settings: Settings, hub_key: str | None) -> WebhookEvent:

@@ -16,6 +16,7 @@ def tell_job(story: JobStory) -> None:
     click.echo(f"job {job.id}: rule {job.rule!r}, {job.action} at {job.target}: {job.state}")
     print_pairs(
         (
+            ("  item", job.item_id),
             ("  reason", job.reason),
             ("  message", job.message),
             ("  it means", advice.meaning if advice else None),

@@ -17,7 +17,6 @@ from app.config import Hub, Rule, Settings
 from app.events import KNOWN_EVENT_NAMES, SNAPSHOT_PUBLISHED
 
 # Where the content type's URI is: https://amplience.com/developers/docs/integrations/webhooks/
-_SCHEMA_OF_SNAPSHOT = "$.payload.rootContentItem.contentTypeUri"
 _SCHEMA_OF_ITEM = "$.payload.body._meta.schema"
 
 
@@ -48,19 +47,16 @@ def wanted_webhook(settings: Settings, hub: Hub, url: str) -> WantedWebhook:
 def _filters(rules: Sequence[Rule], names: set[str]) -> tuple[Mapping[str, Any], ...]:
     """One filter on the schema, where it lets through all that any rule wants; else none.
 
-    Filters compare exactly, and all must hold: events that keep the schema in different places
-    cannot share one.
+    Filters compare one value exactly, and all must hold: a snapshot, which may have several root
+    items, cannot have one.
     """
     schemas = [schema for rule in rules for schema in rule.where.schema]
     if not schemas or not all(rule.where.schema for rule in rules):
         return ()
-    paths = {
-        _SCHEMA_OF_SNAPSHOT if name == SNAPSHOT_PUBLISHED else _SCHEMA_OF_ITEM for name in names
-    }
-    if len(paths) != 1 or any(is_glob(schema) for schema in schemas):
+    if SNAPSHOT_PUBLISHED in names or any(is_glob(schema) for schema in schemas):
         return ()
     values = sorted(set(schemas))
-    return ({"type": "in", "arguments": [{"jsonPath": paths.pop()}, {"value": values}]},)
+    return ({"type": "in", "arguments": [{"jsonPath": _SCHEMA_OF_ITEM}, {"value": values}]},)
 
 
 def differences(found: Webhook, wanted: WantedWebhook) -> dict[str, Any]:

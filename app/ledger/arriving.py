@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, func, insert, literal_column, select
 
 from app.events import WebhookEvent, milliseconds
 from app.ledger.given import clock
 from app.ledger.rows import among, insert_rows, kinds, listed
 from app.rules import Plan
 from app.storage.driver import Constant, run
-from app.storage.tables import in_state, jobs, webhook_events
+from app.storage.tables import event_items, in_state, jobs, webhook_events
 
 JOBS_CHANNEL = "dc_relay_jobs"
 
@@ -59,6 +59,12 @@ new AS (
     ) WITH ORDINALITY AS given({listed(_OF_EVENTS)}, body, place)
   ORDER BY given.hub, given.event_id
   ON CONFLICT DO NOTHING RETURNING id, hub, event_id
+),
+others AS (
+  INSERT INTO event_items (event, item_id)
+  SELECT new.id, other.item_id
+  FROM json_to_recordset(%s::json) AS other(hub text, event_id text, item_id text)
+  JOIN new ON new.hub = other.hub AND new.event_id = other.event_id
 ),
 made AS (
   INSERT INTO jobs (event, {listed(_OF_JOBS)}, version, run_at, created_at)
@@ -126,6 +132,14 @@ def _write_sqlite(connection: Connection, batch: Batch) -> Written:
     # The unique index says which are new: a look before would miss what another process writes at
     # the same moment.
     events = insert_rows(connection, webhook_events, rows, unless_known=("hub", "event_id"))
+    others = [
+        {"event": row_id, "item_id": item.id}
+        for (event, _), row_id in zip(batch, events, strict=True)
+        if row_id is not None
+        for item in event.items[1:]
+    ]
+    if others:
+        connection.execute(insert(event_items), others)
     wanted = [
         (plan, job_row(plan, hub=batch[place][0].hub, event_row=row_id, now=now))
         for place in _oldest_first(batch)
@@ -156,6 +170,7 @@ def _write_postgresql(connection: Connection, batch: Batch) -> Written:
     parameters = (
         json.dumps([_event_row(event) for event, _ in batch]),
         [event.body for event, _ in batch],
+        json.dumps(_other_items([batch[place][0] for place in first.values()])),
         json.dumps(wanted),
     )
     ((now, arrived, made, waited_for, _),) = run(connection, _ARRIVE, parameters)
@@ -182,6 +197,14 @@ def _oldest_first(batch: Batch) -> list[int]:
         return event.snapshot_created or event.last_modified or _NO_DATE
 
     return sorted(range(len(batch)), key=changed)
+
+
+def _other_items(events: Sequence[WebhookEvent]) -> list[_Row]:
+    return [
+        {"hub": event.hub, "event_id": event.id, "item_id": item.id}
+        for event in events
+        for item in event.items[1:]
+    ]
 
 
 def _event_row(event: WebhookEvent) -> _Row:

@@ -39,13 +39,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from app.errors import LeaseTooOld
 from app.events import known_instant
 from app.ledger.coalescing import makes_pointless, newest_wins, supersede_older
+from app.ledger.lease import LEASE_MS, Lease
 from app.ledger.pacing import Admitted, Pace, admit, held_until, spend
 from app.ledger.queues import first_due
 from app.ledger.rows import among
 from app.observability import sentry
+from app.rules import item_of
 from app.storage import Storage
 from app.storage.driver import Constant, read_document
 from app.storage.tables import attempts as tries
@@ -54,33 +55,8 @@ from app.storage.tables import in_state, jobs, now_ms, one_more, this_moment, we
 
 _log = structlog.get_logger(__name__)
 
-# Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
-LEASE_MS = 10_000
-# An older lease is not acted on: what is sent now may arrive after the lease has run out.
-OLDEST_LEASE = 8.0
 # A job that was lost this often with its process may be what ended it.
 SUSPECT_AFTER = 2
-
-
-class Lease:
-    """How long ago this process renewed an attempt's lease, by its monotonic clock.
-
-    That clock goes on while the process is stopped. What counts is when the database was asked, not
-    when it answered: a process may be stopped in between.
-    """
-
-    def __init__(self, asked_at: float | None = None) -> None:
-        self._asked_at = time.monotonic() if asked_at is None else asked_at
-
-    def renewed(self, asked_at: float) -> None:
-        """Note that the lease was renewed by a statement that was sent after `asked_at`."""
-        self._asked_at = max(self._asked_at, asked_at)
-
-    def check(self) -> None:
-        """Call this right before the first byte of a side effect; raises `LeaseTooOld`."""
-        age = time.monotonic() - self._asked_at
-        if age > OLDEST_LEASE:
-            raise LeaseTooOld(f"the lease was renewed {age:.1f} s ago: nothing is sent")
 
 
 @dataclass(frozen=True)
@@ -389,7 +365,7 @@ def _job(row: Sequence[Any], lease: Lease) -> Job:
             raise _Unreadable(f"The stored {name} of this job is outside of the years 1 to 9999.")
         given[name] = moment
     given["progress"] = given["progress"] or {}
-    return Job(**given, lease=lease)
+    return Job(**given | item_of(given["args"]), lease=lease)
 
 
 # Of each field the type of its values, and whether it may be empty. SQLite keeps what it is given.

@@ -9,10 +9,21 @@ from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    FromClause,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from app.events import milliseconds
-from app.storage.tables import in_state, jobs, webhook_events
+from app.ledger.rows import document_text
+from app.storage.tables import event_items, in_state, jobs, webhook_events
 
 STATES = ("waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled")
 # Few jobs are in one of these at a time, and each has an index of its own.
@@ -91,7 +102,6 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
     """Write the filter as conditions on `webhook_events`."""
     table = webhook_events.c
     exact: dict[ColumnElement[Any], str | None] = {
-        table.item_id: wanted.item_id,
         table.name: wanted.name,
         # Not the bare column: SQLite would take the index that begins with the hub, and read and
         # sort all of the hub's events for one page.
@@ -101,6 +111,8 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [
         column == value for column, value in exact.items() if value is not None
     ]
+    if wanted.item_id is not None:
+        conditions.append(table.id.in_(_events_of_item(wanted.item_id)))
     if wanted.event_id is not None:
         conditions.append(has_event_id(wanted.event_id))
     if wanted.label is not None:
@@ -114,6 +126,13 @@ def event_conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
     if wanted.state is not None or wanted.target is not None:
         conditions.append(_has_job(wanted))
     return conditions
+
+
+def _events_of_item(item_id: str) -> CompoundSelect[tuple[int]]:
+    """Find the events of an item: one query for each index that leads to some."""
+    first = select(webhook_events.c.id).where(webhook_events.c.item_id == item_id)
+    other = select(event_items.c.event).where(event_items.c.item_id == item_id)
+    return union_all(first, other)
 
 
 def has_event_id(event_id: str) -> ColumnElement[bool]:
@@ -167,6 +186,8 @@ def job_conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     if wanted.state is not None:
         conditions.append(has_state(jobs, wanted.state))
     if wanted.item_id is not None:
-        events = select(webhook_events.c.id).where(webhook_events.c.item_id == wanted.item_id)
-        conditions.append(table.event.in_(events))
+        conditions.append(table.event.in_(_events_of_item(wanted.item_id)))
+        # Of an event with several items, not the jobs of the others.
+        several = exists().where(event_items.c.event == table.event)
+        conditions.append(or_(~several, document_text(table.args, "item_id") == wanted.item_id))
     return conditions

@@ -18,7 +18,7 @@ from app.events import storable
 from app.ledger.accepting import add_jobs
 from app.ledger.arriving import JOBS_CHANNEL
 from app.ledger.coalescing import newer_waiting
-from app.rules import Plan
+from app.rules import Plan, item_of
 from app.storage import Storage
 from app.storage.tables import destination_states, in_state, jobs, now_ms, webhook_events
 
@@ -26,7 +26,8 @@ _GIVEN_UP = ("dead", "cancelled")
 LONGEST_PAUSE_REASON = 100
 
 RetriedState = Literal["waiting", "superseded"]
-_Job = Row[int, str, str, str, str]
+_Job = Row[int, str, str, str, str, Any]
+_Name = tuple[str, str, str, str | None]
 _Event = Row[int, str, int]
 
 
@@ -119,9 +120,9 @@ def replay_event(storage: Storage, identifier: int, plans: Sequence[Plan]) -> Re
     """Ask again for what the current rules make of an event that is in the ledger.
 
     `plans` is what `rules.match` says of it now. Each becomes a new job that names the last one of
-    the same rule and target as the one it does again; where one of the event waits or runs already,
-    that one stands. A dead one that is done again is superseded. A replay is as old as its event:
-    what changed later still wins. Raises `NoSuchRecord`.
+    the same rule, target and item as the one it does again; where one of the event waits or runs
+    already, that one stands. A dead one that is done again is superseded. A replay is as old as its
+    event: what changed later still wins. Raises `NoSuchRecord`.
     """
     with storage.write() as connection:
         replayed = replay_in(connection, identifier, plans)
@@ -146,30 +147,42 @@ def replay_in(connection: Connection, identifier: int, plans: Sequence[Plan]) ->
     return Replayed(identifier, tuple(made), tuple(job.id for job in active))
 
 
-def _name(plan: Plan) -> tuple[str, str, str]:
-    return plan.rule, plan.action, plan.target
+def _name(plan: Plan) -> _Name:
+    return plan.rule, plan.action, plan.target, _own_item(plan.args)
+
+
+def _own_item(args: Any) -> str | None:
+    """The item of a job whose event has several; a row may hold anything."""
+    return item_of(args).get("item_id") if isinstance(args, Mapping) else None
 
 
 def _is_active(job: _Job | None) -> bool:
     return job is not None and job.state in ("waiting", "running")
 
 
-def _jobs_of(connection: Connection, event: int) -> dict[tuple[str, str, str], _Job]:
-    """Find the last job of each rule and target of an event; one that is active before others."""
+def _jobs_of(connection: Connection, event: int) -> dict[_Name, _Job]:
+    """Find the last job of each rule, target and item of an event; active ones before others."""
     active = case((in_state(jobs, "waiting", "running"), 1), else_=0)
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.rule, jobs.c.action, jobs.c.target, jobs.c.state)
+        select(
+            jobs.c.id,
+            jobs.c.rule,
+            jobs.c.action,
+            jobs.c.target,
+            jobs.c.state,
+            jobs.c.args,
+        )
         .where(jobs.c.event == event)
         .order_by(active, jobs.c.id)
     )
-    return {(row.rule, row.action, row.target): row for row in rows}
+    return {(row.rule, row.action, row.target, _own_item(row.args)): row for row in rows}
 
 
 def _insert(
     connection: Connection,
     event: _Event,
     plans: Sequence[Plan],
-    before: Mapping[tuple[str, str, str], _Job],
+    before: Mapping[_Name, _Job],
 ) -> list[int]:
     now = connection.execute(select(now_ms())).scalar_one()
     as_old = [replace(plan, version=event.received_at, delay=0) for plan in plans]

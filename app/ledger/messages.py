@@ -10,8 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from app.errors import AppError
-from app.ledger.claiming import LEASE_MS, Job
+from app.ledger.claiming import Job
 from app.ledger.given import clock, execute_given, given
+from app.ledger.lease import LEASE_MS
 from app.ledger.working import lost
 from app.storage import Storage
 from app.storage.driver import run

@@ -12,6 +12,7 @@ from app.storage import Storage
 from app.storage.tables import (
     attempts,
     event_conflicts,
+    event_items,
     jobs,
     messages,
     this_moment,
@@ -53,4 +54,5 @@ def _remove(connection: Connection, identifiers: list[int]) -> None:
     connection.execute(delete(attempts).where(attempts.c.job.in_(theirs)))
     connection.execute(delete(messages).where(messages.c.job.in_(theirs)))
     connection.execute(delete(jobs).where(jobs.c.event.in_(identifiers)))
+    connection.execute(delete(event_items).where(event_items.c.event.in_(identifiers)))
     connection.execute(delete(webhook_events).where(webhook_events.c.id.in_(identifiers)))

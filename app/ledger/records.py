@@ -17,6 +17,7 @@ from sqlalchemy import JSON, Column, RowMapping, String
 
 from app.events import known_instant
 from app.observability import tracing
+from app.rules import item_of
 from app.storage.driver import read_text
 from app.storage.tables import attempts, jobs, webhook_events
 
@@ -122,9 +123,13 @@ class Conflict:
 
 @dataclass(frozen=True)
 class EventStory:
-    """One event's whole story. `body` is the raw body as it was received."""
+    """One event's whole story. `body` is the raw body as it was received.
+
+    `items` are the ids of all items that it is about.
+    """
 
     event: EventRow
+    items: tuple[str, ...]
     jobs: tuple[JobStory, ...]
     conflicts: tuple[Conflict, ...]
     body: bytes = field(repr=False)
@@ -176,13 +181,15 @@ def event_row(row: RowMapping, states: Mapping[str, int]) -> EventRow:
 def job_row(row: RowMapping) -> JobRow:
     """One job with the columns of `event_of_a_job`."""
     job, event = jobs.c, webhook_events.c
+    args = _known(row, job.args) or {}
+    item = item_of(args)
     return JobRow(
         id=_known(row, job.id),
         event=_known(row, job.event),
         event_id=_known(row, event.event_id),
         event_name=_known(row, event.name),
-        item_id=_known(row, event.item_id),
-        label=_known(row, event.label),
+        item_id=item.get("item_id", _known(row, event.item_id)),
+        label=item.get("label", _known(row, event.label)),
         hub=_known(row, job.hub),
         rule=_known(row, job.rule),
         action=_known(row, job.action),
@@ -203,7 +210,7 @@ def job_row(row: RowMapping) -> JobRow:
         lease_until=known_instant(row[job.lease_until]),
         superseded_by=_known(row, job.superseded_by),
         replay_of=_known(row, job.replay_of),
-        args=_known(row, job.args) or {},
+        args=args,
         progress=_known(row, job.progress) or {},
     )
 

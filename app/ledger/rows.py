@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     bindparam,
+    literal_column,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
@@ -91,6 +92,28 @@ def _among_postgresql(element: among, compiler: Any, **options: Any) -> str:
     kind = "bigint" if isinstance(next(iter(element.clauses)).type, Integer) else "text"
     listed = f"SELECT CAST(json_array_elements_text(CAST({values} AS json)) AS {kind})"
     return f"{column} = ANY (ARRAY({listed}))"
+
+
+class document_text(FunctionElement[str]):  # noqa: N801 - it is a SQL function
+    """A text of a JSON column by its name; NULL where there is none, or where there is no JSON."""
+
+    type = Text()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any], name: str) -> None:
+        super().__init__(column, literal_column(f"'{name}'"))
+
+
+@compiles(document_text, "sqlite")
+def _document_text_sqlite(element: document_text, compiler: Any, **options: Any) -> str:
+    column, name = (compiler.process(part, **options) for part in element.clauses)
+    return f"CASE WHEN json_valid({column}) THEN json_extract({column}, '$.' || {name}) END"
+
+
+@compiles(document_text, "postgresql")
+def _document_text_postgresql(element: document_text, compiler: Any, **options: Any) -> str:
+    column, name = (compiler.process(part, **options) for part in element.clauses)
+    return f"({column} ->> {name})"
 
 
 def _insert_sqlite(

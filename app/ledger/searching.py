@@ -51,7 +51,14 @@ from app.ledger.records import (
 )
 from app.storage import Storage
 from app.storage.driver import read_text
-from app.storage.tables import attempts, event_conflicts, jobs, messages, webhook_events
+from app.storage.tables import (
+    attempts,
+    event_conflicts,
+    event_items,
+    jobs,
+    messages,
+    webhook_events,
+)
 
 # Two transactions that overlap may get their ids in another order than their times.
 _OVERLAP = 1_000
@@ -120,10 +127,12 @@ def show_event(storage: Storage, identifier: int) -> EventStory:
             raise _no_event(identifier)
         stories = _stories(connection, job_statement(JobFilter(event=identifier)))
         conflicts = _conflicts(connection, row)
+        items = _items(connection, row)
     states: dict[str, int] = defaultdict(int)
     for story in stories:
         states[story.job.state] += 1
-    return EventStory(event_row(row, dict(states)), stories, conflicts, row[webhook_events.c.body])
+    body = row[webhook_events.c.body]
+    return EventStory(event_row(row, dict(states)), items, stories, conflicts, body)
 
 
 def show_job(storage: Storage, identifier: int) -> JobStory:
@@ -230,6 +239,13 @@ def _stories(connection: Connection, statement: Select[Any]) -> tuple[JobStory, 
         JobStory(job_row(row), tuple(tries[row[jobs.c.id]]), kept.get(row[jobs.c.id]))
         for row in rows
     )
+
+
+def _items(connection: Connection, row: RowMapping) -> tuple[str, ...]:
+    first, event = row[webhook_events.c.item_id], row[webhook_events.c.id]
+    statement = select(event_items.c.item_id).where(event_items.c.event == event)
+    others = connection.execute(statement.order_by(event_items.c.item_id)).scalars()
+    return tuple(item for item in (first, *others) if isinstance(item, str))
 
 
 def _conflicts(connection: Connection, row: RowMapping) -> tuple[Conflict, ...]:

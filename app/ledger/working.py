@@ -23,7 +23,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import JobLost
 from app.events import storable
-from app.ledger.claiming import LEASE_MS, Job
+from app.ledger.claiming import Job
+from app.ledger.lease import LEASE_MS
 from app.storage import Storage
 from app.storage.tables import attempts, beats, in_state, jobs, now_ms, one_more
 

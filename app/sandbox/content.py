@@ -109,14 +109,15 @@ class Content:
             )
             return job
 
-    def publish(self, item_id: str) -> PublishingJob:
-        """Take a snapshot of the item and its links now, and publish it a little later."""
+    def publish(self, item_id: str, *more_ids: str) -> PublishingJob:
+        """Take one snapshot of the items and their links now, and publish it a little later."""
         with self._state.lock:
             self._spend_quota()
-            item = self._state.item(item_id)
-            if item.status != "ACTIVE":
+            roots = [self._state.item(each) for each in dict.fromkeys((item_id, *more_ids))]
+            if any(root.status != "ACTIVE" for root in roots):
                 raise management_error(400, "BAD_REQUEST", "An archived item cannot be published.")
-            graph = [item, *self._linked(item, {item.id})]
+            item, seen = roots[0], {root.id for root in roots}
+            graph = [*roots, *(child for root in roots for child in self._linked(root, seen))]
             snapshot = Snapshot(
                 id=new_hex(),
                 root_id=item.id,
@@ -124,6 +125,7 @@ class Content:
                 created_by=self._state.user,
                 comment=f"Publish Manifest for content item {item.label}",
                 items={one.id: copy.deepcopy(hal.item(self._state, one)) for one in graph},
+                other_root_ids=tuple(root.id for root in roots[1:]),
             )
             job = PublishingJob(
                 new_hex(), snapshot.id, item.id, self._state.now(), self._state.user

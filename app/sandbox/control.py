@@ -129,6 +129,14 @@ def add_acting(routes: Blueprint, core: Core) -> None:
         state.advance(seconds)
         return {"time": timestamp(state.now())}
 
+    @routes.post("/publish")
+    def publish() -> tuple[Response, int]:
+        ids = given().get("item_ids")
+        if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+            raise control_error("item_ids", "write a list of ids of content items")
+        job = core.content.publish(*ids)
+        return jsonify({"id": job.id, "snapshotId": job.snapshot_id}), 202
+
     @routes.post("/reset")
     def reset() -> Response:
         core.reset()
@@ -171,7 +179,7 @@ def default_payload(state: State, name: str, item_id: object) -> Json:
         if not name.endswith("snapshot.published"):
             return resource
         for snapshot in reversed(state.snapshots.values()):
-            if snapshot.root_id == item.id:
+            if item.id in snapshot.root_ids:
                 return hal.snapshot(state, snapshot)
         made = Snapshot(
             new_hex(), item.id, state.now(), state.user, "Sent by hand", {item.id: resource}

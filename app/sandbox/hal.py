@@ -227,8 +227,10 @@ def publishing_job(state: State, job: PublishingJob) -> Json:
 
 def snapshot(state: State, found: Snapshot) -> Json:
     """Write a snapshot, as its API and the `snapshot.published` event do."""
-    root = found.items[found.root_id]
+    roots = [_root(found.items[root_id]) for root_id in found.root_ids]
     path = f"/snapshots/{found.id}"
+    # The published sample of a snapshot of one item has no list.
+    several = {"rootContentItems": roots} if len(roots) > 1 else {}
     return {
         "id": found.id,
         "comment": found.comment,
@@ -239,12 +241,17 @@ def snapshot(state: State, found: Snapshot) -> Json:
         "meta": [],
         "taggedEditions": [],
         "locale": None,  # as in the one published sample
-        "rootContentItem": {
-            "label": root["label"],
-            "contentTypeUri": root["body"]["_meta"]["schema"],
-            "id": found.root_id,
-        },
+        "rootContentItem": roots[0],
+        **several,
         "_links": links(state.api_url, self=path, snapshot=path),
+    }
+
+
+def _root(item: Json) -> Json:
+    return {
+        "label": item["label"],
+        "contentTypeUri": item["body"]["_meta"]["schema"],
+        "id": item["id"],
     }
 
 

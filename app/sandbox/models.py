@@ -65,7 +65,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An item and all that it links to, as they were at one moment."""
+    """One or more root items and all that they link to, as they were at one moment."""
 
     id: str
     root_id: str
@@ -74,6 +74,12 @@ class Snapshot:
     comment: str
     items: dict[str, Json]
     """Content item resources by id, the root's first."""
+    other_root_ids: tuple[str, ...] = ()
+
+    @property
+    def root_ids(self) -> tuple[str, ...]:
+        """The ids of all root items."""
+        return self.root_id, *self.other_root_ids
 
 
 @dataclass

@@ -16,6 +16,7 @@ from app.events import read_moment, storable
 
 LONGEST_IDENTIFIER = 200
 LONGEST_TEXT = 1000
+MOST_ENTRIES = 1000
 # What a 64-bit column of either database holds.
 _LARGEST_INTEGER = 2**63 - 1
 
@@ -97,17 +98,51 @@ class Part(_Tolerant):
         return dict(self.schema_once.load(value))
 
 
-class Required(fields.Field[dict[str, Any]]):
-    """An object that must be there, read with a schema of its own, whose faults are told."""
+class Several(_Tolerant):
+    """A list of objects read with one schema, whose faults are told with the entry's number.
+
+    None for what is no list, or an empty one. More than `MOST_ENTRIES` are refused.
+    """
 
     def __init__(self, schema: type[Schema], **kwargs: Any) -> None:
-        super().__init__(required=True, **kwargs)
+        super().__init__(**kwargs)
+        self.schema_once = schema(many=True)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **_: Any
+    ) -> list[dict[str, Any]] | None:
+        del attr, data
+        if not isinstance(value, list) or not value:
+            return None
+        if len(value) > MOST_ENTRIES:
+            raise ValidationError(
+                f"Has {len(value):,} entries; at most {MOST_ENTRIES:,} are taken."
+            )
+        return list(self.schema_once.load(value))
+
+
+class Required(fields.Field[dict[str, Any] | None]):
+    """An object that must be there, read with a schema of its own, whose faults are told.
+
+    Beside a list under the name `unless` that is not empty, it is not read, and None.
+    """
+
+    def __init__(self, schema: type[Schema], *, unless: str | None = None, **kwargs: Any) -> None:
+        # Not `required`, which marshmallow checks before there is a look at the other field.
+        super().__init__(required=unless is None, allow_none=unless is not None, **kwargs)
         self.schema_once = schema()
+        self.unless = unless
 
     def deserialize(
         self, value: Any, attr: str | None = None, data: Any = None, **_: Any
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | None:
         """Read it; raises the faults of what is in it under the names that they have there."""
-        del attr, data
-        self._validate_missing(value)
+        del attr
+        several = data.get(self.unless) if self.unless and isinstance(data, Mapping) else None
+        if isinstance(several, list) and several:
+            return None
+        if value is missing:
+            raise self.make_error("required")
+        if value is None:
+            raise self.make_error("null")
         return dict(self.schema_once.load(value))

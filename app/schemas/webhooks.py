@@ -15,8 +15,17 @@ from marshmallow import EXCLUDE, Schema, ValidationError
 
 from app import events
 from app.errors import WebhookRejected
-from app.events import WebhookEvent
-from app.schemas.fields import LONGEST_IDENTIFIER, Identifier, Integer, Moment, Part, Required, Text
+from app.events import RootItem, WebhookEvent
+from app.schemas.fields import (
+    LONGEST_IDENTIFIER,
+    Identifier,
+    Integer,
+    Moment,
+    Part,
+    Required,
+    Several,
+    Text,
+)
 from app.schemas.strictjson import parse
 
 _ENVELOPE_KEYS = ("id", "name", "payload")
@@ -56,12 +65,16 @@ class _RootContentItem(_WebhookSchema):
 
 
 class _Snapshot(_WebhookSchema):
-    """A publication. It has no body of the item, and its own id is not the item's."""
+    """A publication. It has no body of the items, and its own id is none of theirs.
+
+    It names its root items in a list, or the only one beside or without a list.
+    """
 
     snapshot_id = Identifier(required=True, data_key="id")
     snapshot_created = Moment(data_key="createdDate")
     locale = Text(longest=LONGEST_IDENTIFIER)
-    root = Required(_RootContentItem, data_key="rootContentItem")
+    roots = Several(_RootContentItem, data_key="rootContentItems")
+    root = Required(_RootContentItem, data_key="rootContentItem", unless="rootContentItems")
 
 
 class _Edition(_WebhookSchema):
@@ -97,7 +110,14 @@ def _of_item(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_snapshot(found: dict[str, Any]) -> dict[str, Any]:
-    return {**found.pop("root"), **found}
+    roots = {one["item_id"]: one for one in found.pop("roots") or [found["root"]]}
+    del found["root"]
+    first, *others = roots.values()
+    if others:
+        found["items"] = tuple(
+            RootItem(one["item_id"], one["schema"], one["label"]) for one in roots.values()
+        )
+    return {**first, **found}
 
 
 def _of_edition(found: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 # Tables and migrations move together; a test compares them with the newest migration.
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 
 metadata = MetaData()
 _LARGEST_COUNT = (1 << 31) - 1
@@ -96,6 +96,15 @@ webhook_events = Table(
     UniqueConstraint("hub", "event_id", name="webhook_events_once"),
     Index("webhook_events_received", "received_at"),
     Index("webhook_events_item", "item_id"),
+)
+
+# The root items of a snapshot of several, without the first, which is in the event's own row.
+event_items = Table(
+    "event_items",
+    metadata,
+    Column("event", _Id, ForeignKey("webhook_events.id"), primary_key=True, autoincrement=False),
+    Column("item_id", String(200), primary_key=True),
+    Index("event_items_item", "item_id"),
 )
 
 # A known id that came with another payload: kept aside, counted, never acted on.

@@ -169,12 +169,9 @@ BANNERS = f'where = {{ schema = ["{BANNER}", "https://schema-examples.com/card"]
 @pytest.mark.parametrize(
     ("rules", "path"),
     [
-        (
-            rule("forward", "snapshot.published", BANNERS),
-            "$.payload.rootContentItem.contentTypeUri",
-        ),
+        # A filter compares one value, and a snapshot may have several root items.
+        (rule("forward", "snapshot.published", BANNERS), None),
         (rule("localize", "content-item.created", BANNERS), "$.payload.body._meta.schema"),
-        # Not every event keeps the schema in the same place, and a filter cannot say "or".
         (
             rule("forward", "snapshot.published", BANNERS)
             + rule("localize", "content-item.created", BANNERS),

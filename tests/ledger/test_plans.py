@@ -40,7 +40,7 @@ from app.ledger.upcoming import due_next
 from app.ledger.watching import Alert, look, was_raised_lately
 from app.retry import Decision
 from app.storage import Storage, driver
-from app.storage.tables import attempts, jobs, now_ms, sent_items, webhook_events
+from app.storage.tables import attempts, event_items, jobs, now_ms, sent_items, webhook_events
 from tests.ledger.making import event as made_event
 from tests.ledger.making import forward_plan
 
@@ -60,7 +60,7 @@ SMALL = {
     "jobs_one_running",
 }
 # SQLite names a table by its alias.
-_BIG = r"(webhook_events|jobs|attempts|sent_items|other)"
+_BIG = r"(webhook_events|event_items|jobs|attempts|sent_items|other)"
 
 
 def state_of(number: int) -> str:
@@ -114,6 +114,7 @@ def much(storage: Storage) -> Storage:
         its = {"destination": "t", "hub": "main", "version": 0, "kind": "published"}
         sent = [its | {"item_id": f"i{n}", "sent_at": at} for n, at in received.items()]
         connection.execute(insert(sent_items), sent)
+        connection.execute(insert(event_items), [{"event": n, "item_id": f"o{n}"} for n in numbers])
         if not storage.is_sqlite:
             for table in ("webhook_events", "jobs", "attempts"):
                 sequence = f"pg_get_serial_sequence('{table}', 'id')"
@@ -121,7 +122,9 @@ def much(storage: Storage) -> Storage:
     if not storage.is_sqlite:
         # As autovacuum does. SQLite has no statistics: the service gathers none.
         with storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM ANALYZE webhook_events, jobs, attempts, sent_items"))
+            connection.execute(
+                text("VACUUM ANALYZE webhook_events, event_items, jobs, attempts, sent_items")
+            )
     return storage
 
 
@@ -240,6 +243,12 @@ QUERIES: list[tuple[str, Query, set[str]]] = [
     ("events: both", lambda of: events(of, target="t", state="skipped"), {"jobs_ended"}),
     ("jobs: deep", lambda of: list_jobs(of, cursor=encode_cursor(2000)), set()),
     ("jobs: item", lambda of: list_jobs(of, JobFilter(item_id="i2000")), {"webhook_events_item"}),
+    ("events: other item", lambda of: events(of, item_id="other"), {"event_items_item"}),
+    (
+        "jobs: other item",
+        lambda of: list_jobs(of, JobFilter(item_id="other")),
+        {"event_items_item"},
+    ),
     ("jobs: event", lambda of: list_jobs(of, JobFilter(event=2000)), {"jobs_event"}),
     ("jobs: target", lambda of: list_jobs(of, JobFilter(target="x")), set()),
     *(
@@ -297,7 +306,9 @@ def test_keys_of_new_jobs_are_looked_up_by_key_in_a_table_that_has_just_filled(
 
 def test_an_index_that_is_gone_is_missed(much: Storage) -> None:
     led = {name for _, _, names in QUERIES for name in names}
-    for index in (index for table in (webhook_events, jobs, attempts) for index in table.indexes):
+    for index in (
+        index for table in (webhook_events, event_items, jobs, attempts) for index in table.indexes
+    ):
         if index.name not in led:
             continue
         with much.write() as connection:

@@ -28,6 +28,30 @@ def test_publish_is_a_job_with_a_snapshot(start: Callable[..., Client]) -> None:
     assert other.status_code == 404
 
 
+def test_one_snapshot_of_several_items_names_them_all(client: Client) -> None:
+    first, second = client.create({"headline": "One"}), client.create({"headline": "Two"})
+    client.hook()
+    ids = [first["id"], second["id"], first["id"]]
+    answer = client.call("POST", "/sandbox/publish", {"item_ids": ids})
+    assert answer.status_code == 202, answer.text
+    assert client.sandbox.settle()
+    (event,) = [one for one in client.events() if one["name"].endswith("snapshot.published")]
+    payload = event["payload"]
+    assert payload["rootContentItem"] == payload["rootContentItems"][0]
+    assert [root["id"] for root in payload["rootContentItems"]] == ids[:2]
+    assert payload["id"] == answer.json()["snapshotId"]
+    for item in (first, second):
+        path = f"/v2/content/snapshots/{payload['id']}/content-items/{item['id']}"
+        assert client.get(path)["id"] == item["id"]
+        assert client.item(item["id"])["publishingStatus"] == "LATEST"
+
+
+def test_publishing_nothing_in_one_snapshot_is_refused(client: Client) -> None:
+    wrong: tuple[object, ...] = ({}, {"item_ids": []}, {"item_ids": "x"}, {"item_ids": [7]})
+    for given in wrong:
+        assert client.call("POST", "/sandbox/publish", given).status_code == 400
+
+
 def test_publishing_status_follows_the_item(client: Client) -> None:
     item = client.create()
 

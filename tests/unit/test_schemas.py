@@ -149,6 +149,52 @@ def test_refusal_of_the_body_shows_nothing_of_it() -> None:
     assert "hush" not in refused(b'{"id": hush}').detail
 
 
+ROOTS = [
+    {"id": "a", "contentTypeUri": "https://x.example/a", "label": "A"},
+    {"id": "b", "contentTypeUri": "https://x.example/b", "new": 1},
+]
+
+
+@pytest.mark.parametrize("single", [..., None, {}, "an id", {"id": "other"}], ids=repr)
+def test_snapshot_is_about_each_entry_of_its_list(single: Any) -> None:
+    roots = [*ROOTS, ROOTS[0]]
+    event = make_event(SNAPSHOT_PUBLISHED, rootContentItem=single, rootContentItems=roots)
+    assert (event.item_id, event.schema, event.label) == ("a", "https://x.example/a", "A")
+    facts = [(one.item_id, one.schema, one.label) for one in event.by_item()]
+    assert facts == [("a", "https://x.example/a", "A"), ("b", "https://x.example/b", None)]
+
+
+@pytest.mark.parametrize("roots", [..., None, [], {}, "a", 7], ids=repr)
+def test_without_a_list_the_single_root_item_stands(roots: Any) -> None:
+    event = make_event(SNAPSHOT_PUBLISHED, rootContentItem=ROOTS[0], rootContentItems=roots)
+    assert [one.item_id for one in event.by_item()] == ["a"]
+    assert event.items == ()
+
+
+def test_one_entry_in_the_list_is_an_event_of_one_item() -> None:
+    event = make_event(SNAPSHOT_PUBLISHED, rootContentItem=..., rootContentItems=[ROOTS[1]])
+    assert (event.item_id, event.items) == ("b", ())
+
+
+@pytest.mark.parametrize(
+    ("entry", "place"), [({}, "1.id"), ({"id": 7}, "1.id"), (None, "1"), ("an id", "1")], ids=repr
+)
+def test_entry_without_an_id_is_named(entry: Any, place: str) -> None:
+    error = refused(make_body(SNAPSHOT_PUBLISHED, rootContentItems=[ROOTS[0], entry]))
+    assert (error.status, error.reason) == (422, "payload-invalid")
+    assert set(error.fields or {}) == {f"payload.rootContentItems.{place}"}
+
+
+def test_a_thousand_root_items_are_taken_and_no_more() -> None:
+    roots = [{"id": f"item-{number}"} for number in range(1001)]
+    event = make_event(SNAPSHOT_PUBLISHED, rootContentItems=roots[:1000])
+    assert len(event.by_item()) == 1000
+    error = refused(make_body(SNAPSHOT_PUBLISHED, rootContentItems=roots))
+    assert error.fields == {
+        "payload.rootContentItems": ["Has 1,001 entries; at most 1,000 are taken."]
+    }
+
+
 BAD_IDENTIFIERS = ["", " ", "a\0b", "a\nb", "\ud800", "x" * 201, 7, None, True, [], {}]
 
 

@@ -29,7 +29,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.ledger import counts, finish
-from app.ledger.claiming import OLDEST_LEASE, Lease
+from app.ledger.lease import OLDEST_LEASE, Lease
 from app.retry import Decision, Failed, FollowUp, Outcome, Succeeded
 from app.storage import Storage
 from app.storage.tables import attempts, jobs

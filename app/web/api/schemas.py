@@ -129,6 +129,7 @@ class Conflict(Schema):
 class EventWithJobs(Event):
     """One event with its body, jobs and attempts."""
 
+    items = fields.List(fields.String(), metadata=_about("The ids of all items that it is about."))
     body = fields.String(metadata=_about("The raw body, as it was received."))
     jobs = fields.List(fields.Nested(JobWithHistory))
     conflicts = fields.List(fields.Nested(Conflict))
@@ -137,6 +138,7 @@ class EventWithJobs(Event):
     def _flat(self, story: EventStory, **_: Any) -> dict[str, Any]:
         return {
             **vars(story.event),
+            "items": story.items,
             "body": story.body.decode("utf-8", "replace"),
             "jobs": story.jobs,
             "conflicts": story.conflicts,
@@ -254,6 +256,9 @@ class Explanation(Schema):
     """Whether a rule wants an event, and if not, the first condition that it does not meet."""
 
     rule = fields.String()
+    item_id = fields.String(
+        allow_none=True, metadata=_about("Which item it is about, where there are several.")
+    )
     matched = fields.Boolean()
     condition = fields.String(allow_none=True)
     found = fields.Raw(allow_none=True, metadata=_about("What the event has in its place."))

@@ -192,7 +192,7 @@ def event_page(
 
 
 def _whys(story: EventStory, settings: Settings) -> tuple[tuple[Why, ...], str | None]:
-    made = {each.job.rule for each in story.jobs}
+    made = {(each.job.rule, item) for each in story.jobs for item in (None, each.job.item_id)}
     row = story.event
     stored = StoredEvent(row.id, row.hub, row.received_at, story.body)
     try:
@@ -200,7 +200,7 @@ def _whys(story: EventStory, settings: Settings) -> tuple[tuple[Why, ...], str |
     except VerbRefused as error:
         return (), error.detail
     found = explain(event, settings.rules)
-    return tuple(Why(each, each.rule in made) for each in found), None
+    return tuple(Why(each, (each.rule, each.item_id) in made) for each in found), None
 
 
 def _pretty(body: bytes) -> str:
