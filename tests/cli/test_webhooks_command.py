@@ -17,6 +17,8 @@ from app.actions.missed import MissedWebhooks
 from app.actions.webhook_log import read_entry
 from app.amplience.management import ManagementClient
 from app.config import load_settings
+from app.ledger.marks import write_mark
+from app.ledger.searching import list_jobs
 from app.sandbox import SandboxOptions, SandboxServer
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import jobs, webhook_events
@@ -312,6 +314,32 @@ def test_gateways_not_found_makes_no_event_of_a_missed_webhook(
     assert invoke(*MISSED, env=missing).exit_code == 1
     assert written(storage) == set()
     sandbox.faults.clear()
+    invoke(*MISSED, env=missing)
+    assert written(storage) == {("missed", item, "localize")}
+
+
+def test_missed_snapshot_of_several_items_is_made_up_for_item_by_item(
+    sandbox: SandboxServer, missing: dict[str, str], storage: Storage
+) -> None:
+    first, second, withdrawn = create(sandbox, 3)
+    assert sandbox.settle()
+    invoke(*MISSED, env=missing)
+    sandbox.content.publish(first, second, withdrawn)
+    assert sandbox.settle()
+    sandbox.content.unpublish(withdrawn)
+    invoke(*MISSED, env=missing)
+    forwarded = [job.item_id for job in list_jobs(storage).rows if job.action == "forward"]
+    assert sorted(filter(None, forwarded)) == sorted([first, second])
+
+
+@pytest.mark.parametrize("kept", [{"until": "9999-12-31T23:59:59.999Z"}, {"until": 7}, [], "x"])
+def test_mark_that_cannot_be_read_or_is_of_the_future_hides_nothing(
+    sandbox: SandboxServer, missing: dict[str, str], storage: Storage, kept: Any
+) -> None:
+    [item] = create(sandbox)
+    assert sandbox.settle()
+    webhook = next(iter(sandbox.state.webhooks))
+    write_mark(storage, f"missed:main:{webhook}", kept)
     invoke(*MISSED, env=missing)
     assert written(storage) == {("missed", item, "localize")}
 

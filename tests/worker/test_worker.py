@@ -83,6 +83,22 @@ def test_worker_beats_again_after_a_fault(
         assert eventually(lambda: len(beats) > 1)
 
 
+def test_worker_claims_again_after_a_fault(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [RuntimeError("a fault of ours"), ValueError("year 10000 is out of range")]
+
+    def faulty(*arguments: Any, **named: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return claim(*arguments, **named)
+
+    monkeypatch.setattr("app.worker.loop.claim", faulty)
+    accept_items(storage, 1)
+    with at_work(storage, succeeding(storage)):
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 1})
+
+
 def test_bell_of_a_file_that_cannot_be_read_is_silent(sqlite_url: str) -> None:
     with closing(Storage(sqlite_url)) as storage:
         upgrade_schema(storage)
