@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,15 +51,19 @@ def json_reply(content: Any, status: int = 200, **headers: str) -> Reply:
 
 
 Answering = Callable[[Received], Reply | None]
+Accepting = Callable[[socket.socket], socket.socket]
 
 
 class ScriptedServer:
-    """Answers every request with what `answering` returns; None breaks the connection off."""
+    """Answers every request with what `answering` returns; None breaks the connection off.
 
-    def __init__(self, answering: Answering) -> None:
+    `accepting` makes of each new connection the one that is read, in that connection's own thread.
+    """
+
+    def __init__(self, answering: Answering, *, accepting: Accepting | None = None) -> None:
         self.received: list[Received] = []
         self.closing = threading.Event()
-        self._server = _Server(self, answering)
+        self._server = _Server(self, answering, accepting)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
         )
@@ -84,10 +89,21 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, script: ScriptedServer, answering: Answering) -> None:
+    def __init__(
+        self, script: ScriptedServer, answering: Answering, accepting: Accepting | None
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script = script
         self.answering = answering
+        self.accepting = accepting
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve one connection."""
+        if self.accepting is None:
+            super().finish_request(request, client_address)
+            return
+        with self.accepting(request) as accepted:
+            super().finish_request(accepted, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that hangs up is what some tests are about."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from app.sandbox import SandboxOptions, SandboxServer
 from app.storage import Storage, upgrade_schema
+from tests.certificates import make_certificates
 from tests.conftest import TEST_DATABASE_URL
 from tests.stories.editing import create, publish
 
@@ -57,3 +59,13 @@ def database_urls(request: pytest.FixtureRequest, empty_sqlite_url: str) -> list
         upgrade_schema(storage)
         storage.close()
     return urls
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and a certificate by it of a server on loopback."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not on the PATH")
+    folder = tmp_path_factory.mktemp("pem")
+    make_certificates(folder)
+    return folder

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 SERVE = ("-m", "app", "serve")
 WORKER = ("-m", "app", "worker")
 WEB = ("-m", "gunicorn", "-c", "python:app.web.gunicorn_config", "app.web.wsgi:app")
+# A worker that stops itself in the middle of its first claim; see that module.
+STOPPING_WORKER = ("-m", "tests.processes.stopping_worker")
 # A worker whose lease and beat are short, and which can be told to die; see that module.
 QUICK_WORKER = ("-m", "tests.processes.quick_worker")
 
@@ -56,6 +58,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by SIGSTOP."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def descendants(pid: int) -> set[int]:

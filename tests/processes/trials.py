@@ -25,19 +25,23 @@ from tests.processes.running import (
     states,
 )
 from tests.relay import environment
-from tests.servers import Received, Reply, ScriptedServer
+from tests.servers import Accepting, Received, Reply, ScriptedServer
+
+NOT_BY_ENVIRONMENT = dict.fromkeys(
+    ("FORWARD_URL", "FORWARD_ALLOW_PRIVATE", "LOCALIZE_LOCALES", "LOCALIZE_SOURCE_LOCALE"), ""
+)
 
 
 class Downstream:
     """Takes messages. With `slow`, the first about each item is answered when `answer` is set."""
 
-    def __init__(self, *, slow: bool) -> None:
+    def __init__(self, *, slow: bool = False, accepting: Accepting | None = None) -> None:
         self.answer = threading.Event()
         if not slow:
             self.answer.set()
         self._known: set[str] = set()
         self._lock = threading.Lock()
-        self._server = ScriptedServer(self._answering)
+        self._server = ScriptedServer(self._answering, accepting=accepting)
         self.url = self._server.url
 
     def _answering(self, request: Received) -> Reply:
@@ -71,22 +75,31 @@ def item_of(request: Received) -> str:
 
 
 class Trial:
-    """A database, its downstream, and the settings that join them."""
+    """A database, its downstream, and the settings that join them.
+
+    `file` is a relay.toml in place of the one destination at `/items` of the downstream.
+    """
 
     def __init__(
-        self, sandbox: SandboxServer, url: str, directory: Path, downstream: Downstream
+        self, sandbox: SandboxServer, url: str, directory: Path, downstream: Downstream, file: str
     ) -> None:
         self.downstream = downstream
         self.environ = environment(sandbox, url, FORWARD_URL=f"{downstream.url}/items")
+        if file:
+            (directory / "relay.toml").write_text(file)
+            self.environ |= {"RELAY_CONFIG": str(directory / "relay.toml"), **NOT_BY_ENVIRONMENT}
         self.settings = load_settings(self.environ, directory=directory)
         self.storage = Storage(url)
         self.directory = directory
 
-    def accept(self, *items: str) -> None:
-        """Accept a publication of each item."""
-        for item in items:
-            event = load_event(snapshot_body(item, str(uuid.uuid4())), hub="main")
-            accept(self.storage, [(event, match(event, self.settings.rules))])
+    def accept(self, *items: str, to: str | None = None) -> list[str]:
+        """Accept a publication of each item, for one destination or all; the events' ids."""
+        identifiers = [str(uuid.uuid4()) for _ in items]
+        for item, identifier in zip(items, identifiers, strict=True):
+            event = load_event(snapshot_body(item, identifier), hub="main")
+            plans = match(event, self.settings.rules, self.settings.destinations)
+            accept(self.storage, [(event, [one for one in plans if to in (None, one.target)])])
+        return identifiers
 
     @contextmanager
     def worker(self, *, lease_ms: int | None = None, **environ: str) -> Iterator[Running]:
@@ -109,12 +122,20 @@ class Trial:
 
 
 @contextmanager
-def trial(sandbox: SandboxServer, url: str, parent: Path, *, slow: bool = False) -> Iterator[Trial]:
+def trial(
+    sandbox: SandboxServer,
+    url: str,
+    parent: Path,
+    *,
+    slow: bool = False,
+    downstream: Downstream | None = None,
+    file: str = "",
+) -> Iterator[Trial]:
     """Make a trial on a database that has our tables."""
     directory = parent / url.partition(":")[0]
     directory.mkdir()
-    downstream = Downstream(slow=slow)
-    made = Trial(sandbox, url, directory, downstream)
+    downstream = downstream or Downstream(slow=slow)
+    made = Trial(sandbox, url, directory, downstream, file)
     try:
         yield made
     finally:
