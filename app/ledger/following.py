@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
 from app.ledger.accepting import add_jobs
 from app.ledger.claiming import Job
+from app.ledger.coalescing import DELETED
 from app.retry import FollowUp
 from app.rules import Plan
 from app.storage.tables import in_state, jobs, now_ms
@@ -35,32 +36,50 @@ def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None
 
 
 def send_newest_again(connection: Connection, job: Job) -> int | None:
-    """Where an attempt that had lost its job was taken late: send the newest version again.
+    """Where an attempt that had lost its job was taken late: send what it overwrote again.
 
     Its old version may have arrived after newer ones, which are what the destination must have in
-    the end. Returns the id of the job for that; None where nothing newer was sent, or something
-    newer waits and is sent anyway.
+    the end. Returns the id of the (last) job for that; None where nothing newer was sent, or
+    something newer waits and is sent anyway.
     """
-    newest = _newest_of_key(connection, job)
-    if newest is None or newest.state == "waiting":
-        return None
-    plan = Plan(
-        rule=newest.rule,
-        action=newest.action,
-        target=newest.target,
-        lane=newest.lane,
-        key=newest.key,
-        version=newest.version,
-        args=newest.args,
-    )
-    now = connection.execute(select(now_ms())).scalar_one()
-    [again] = add_jobs(connection, [plan], hub=newest.hub, event_row=newest.event, now=now)
-    connection.execute(update(jobs).where(jobs.c.id == again).values(replay_of=newest.id))
+    again = None
+    for row in reversed(_overwritten(_newer_of_key(connection, job), job)):
+        plan = Plan(
+            rule=row.rule,
+            action=row.action,
+            target=row.target,
+            lane=row.lane,
+            key=row.key,
+            version=row.version,
+            args=row.args,
+        )
+        now = connection.execute(select(now_ms())).scalar_one()
+        [again] = add_jobs(connection, [plan], hub=row.hub, event_row=row.event, now=now)
+        connection.execute(update(jobs).where(jobs.c.id == again).values(replay_of=row.id))
     return again
 
 
-def _newest_of_key(connection: Connection, job: Job) -> Row[Any] | None:
-    """Find the newest job of the key that is newer than this one and was, or will be, sent."""
+def _overwritten(newer: Sequence[Row[Any]], job: Job) -> list[Row[Any]]:
+    """Choose from newer jobs, newest first, what the destination may have lost. Pure.
+
+    Each rule sends a message of its own: a publish overwrites that of its rule, a deletion those of
+    all rules. What is newest and waits is sent anyway.
+    """
+    rules = [job.rule] if not _is_deletion(job.args) else [row.rule for row in newer]
+    newest = (
+        next((row for row in newer if row.rule == rule or _is_deletion(row.args)), None)
+        for rule in dict.fromkeys(rules)
+    )
+    chosen = {row.id for row in newest if row is not None and row.state != "waiting"}
+    return [row for row in newer if row.id in chosen]
+
+
+def _is_deletion(args: Mapping[str, Any]) -> bool:
+    return args.get("kind") == DELETED
+
+
+def _newer_of_key(connection: Connection, job: Job) -> list[Row[Any]]:
+    """Find the jobs of the key that are newer than this one and were, or will be, sent."""
     newer = (
         jobs.c.key == job.key,
         or_(jobs.c.version > job.version, (jobs.c.version == job.version) & (jobs.c.id > job.id)),
@@ -74,13 +93,7 @@ def _newest_of_key(connection: Connection, job: Job) -> Row[Any] | None:
         in_state(jobs, "succeeded"),
         jobs.c.event >= its_event,
     )
+    rows: list[Row[Any]] = []
     for found in ((active,), sent):
-        row = connection.execute(
-            select(jobs)
-            .where(*newer, *found)
-            .order_by(jobs.c.version.desc(), jobs.c.id.desc())
-            .limit(1)
-        ).one_or_none()
-        if row is not None:
-            return row
-    return None
+        rows += connection.execute(select(jobs).where(*newer, *found))
+    return sorted(rows, key=lambda row: (row.version, row.id), reverse=True)

@@ -27,7 +27,7 @@ from app.ledger.finishing import Finished
 from app.retry import Decision
 from app.storage import Storage
 from app.storage.tables import attempts, destination_states, jobs, sent_items
-from tests.ledger.making import accept_items, at_once, claim_one, event, forward_plan
+from tests.ledger.making import ITEM, accept_items, at_once, claim_one, event, forward_plan
 
 LANE = "forward:default"
 DONE = Decision("succeeded", "succeeded", health="good")
@@ -156,6 +156,39 @@ def test_newest_is_sent_again_where_an_older_version_is_taken_late(storage: Stor
     assert (resent.id, resent.event_id, resent.args) == (late.again, "new", new.args)
     finish(storage, resent, DONE)
     assert finish(storage, old, DONE).again is not None
+
+
+def test_newest_of_the_rule_is_sent_again_whatever_other_rules_sent(storage: Storage) -> None:
+    accept(storage, [(event("old"), [forward_plan(rule="a")])])
+    old = claim_one(storage)
+    lose(storage, old)
+    finish(storage, claim_one(storage, owner="worker-2"), DONE)
+    accept(storage, [(event("new"), [forward_plan(rule="a"), forward_plan(rule="b")])])
+    finish(storage, claim_one(storage, owner="worker-2"), DONE)
+    again = finish(storage, old, DONE).again  # and that of the other rule waits
+    resent = [claim_one(storage, owner="worker-2")]
+    finish(storage, resent[0], DONE)
+    resent.append(claim_one(storage, owner="worker-2"))
+    assert [(job.event_id, job.rule) for job in resent] == [("new", "b"), ("new", "a")]
+    assert resent[1].id == again
+
+
+def test_late_deletion_is_followed_by_the_newest_of_every_rule(storage: Storage) -> None:
+    gone = {"kind": "deleted", "item_id": ITEM}
+    accept(storage, [(event("gone"), [forward_plan(rule="c", args=gone)])])
+    old = claim_one(storage)
+    lose(storage, old)
+    finish(storage, claim_one(storage, owner="worker-2"), DONE)
+    accept(storage, [(event("new"), [forward_plan(rule="a"), forward_plan(rule="b")])])
+    for _ in range(2):
+        finish(storage, claim_one(storage, owner="worker-2"), DONE)
+    finish(storage, old, DONE)
+    rules = []
+    for _ in range(2):
+        job = claim_one(storage, owner="worker-2")
+        finish(storage, job, DONE)
+        rules.append((job.event_id, job.rule))
+    assert rules == [("new", "a"), ("new", "b")]
 
 
 def test_late_success_with_nothing_newer_sends_nothing_again(storage: Storage) -> None:
