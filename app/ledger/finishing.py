@@ -52,9 +52,17 @@ def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -
     for place, ((job, decision), is_own) in enumerate(zip(ended, owned, strict=True)):
         if is_own and decision.follow_up:
             follow(connection, job, decision.follow_up)
-        elif not is_own and decision.state == "succeeded" and job.action in NEWEST_WINS:
+        elif not is_own and _may_have_arrived(decision) and job.action in NEWEST_WINS:
             again[place] = send_newest_again(connection, job)
     return [Finished(*each) for each in zip(owned, changes, again, strict=True)]
+
+
+def _may_have_arrived(decision: Decision) -> bool:
+    """Whether the destination may have taken what was sent: it did, or gave no good answer.
+
+    A worker that stood still for longer than a destination's timeout does not wait for its answer.
+    """
+    return decision.state == "succeeded" or decision.health == "bad"
 
 
 def _ended(connection: Connection, job: Job, decision: Decision) -> Ended:

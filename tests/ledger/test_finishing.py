@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import pytest
 from sqlalchemy import event as events
 from sqlalchemy import select, update
 
@@ -189,6 +190,20 @@ def test_late_deletion_is_followed_by_the_newest_of_every_rule(storage: Storage)
         finish(storage, job, DONE)
         rules.append((job.event_id, job.rule))
     assert rules == [("new", "a"), ("new", "b")]
+
+
+@pytest.mark.parametrize(("outcome", "repeats"), [(LATER, True), (DEAD, False)])
+def test_late_send_without_an_answer_may_have_been_taken(
+    storage: Storage, outcome: Decision, repeats: bool
+) -> None:
+    accept(storage, [(event("old"), [forward_plan()])])
+    old = claim_one(storage)
+    lose(storage, old)
+    for _ in range(2):
+        finish(storage, claim_one(storage, owner="worker-2"), DONE)
+        accept(storage, [(event(), [forward_plan()])])
+    finish(storage, claim_one(storage, owner="worker-2"), DONE)
+    assert (finish(storage, old, outcome).again is not None) is repeats
 
 
 def test_late_success_with_nothing_newer_sends_nothing_again(storage: Storage) -> None:
