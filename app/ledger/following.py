@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
+from app.events import storable
 from app.ledger.accepting import add_jobs
 from app.ledger.claiming import Job
 from app.ledger.coalescing import DELETED
@@ -26,9 +27,10 @@ def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None
             action=one.action,
             target=one.target,
             lane=one.lane,
-            key=one.key,
+            # Amplience's answers are in these.
+            key=str(storable(one.key)),
             version=began,
-            args=one.args,
+            args=dict(storable(one.args)),
         )
         for one in wanted
     ]

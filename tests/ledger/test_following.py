@@ -48,6 +48,11 @@ def finished(storage: Storage, *follow_up: FollowUp) -> Job:
     return job
 
 
+def test_what_follows_is_written_whatever_text_is_in_it(storage: Storage) -> None:
+    finished(storage, following(args={**GONE, "delivery_key": "half \ud83d \0"}))
+    assert claim_one(storage).args["delivery_key"] == "half \ufffd \ufffd"
+
+
 def test_what_follows_is_of_the_same_event_and_rule(storage: Storage) -> None:
     finished(storage, following(), following(target="second", lane="forward:second", key="other"))
     job, other = claim(
