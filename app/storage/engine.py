@@ -128,6 +128,8 @@ class Storage:
             pool_timeout=timeout,
             connect_args=self._connect_args(),
             json_deserializer=read_json,
+            # What is written may hold what must not be in a log.
+            hide_parameters=True,
         )
         # Each step has its own bound; a verb waits for the group before its own as well.
         self._shared = SharedWrites(self.write, timeout=3 * timeout)
