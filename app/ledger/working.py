@@ -47,25 +47,31 @@ def _mine(job: Job) -> dict[str, Any]:
     return {"its_id": job.id, "its_owner": job.owner, "its_attempt": job.attempt}
 
 
-def beat(storage: Storage, *, owner: str, host: str, pid: int, running: Sequence[int]) -> set[int]:
-    """Say that `owner` lives, and renew the leases of `running`; returns those still its own."""
+def beat(
+    storage: Storage, *, owner: str, host: str, pid: int, running: Sequence[int]
+) -> dict[int, int]:
+    """Say that `owner` lives, and renew the leases of `running`.
+
+    Returns those still its own, each with the number of the attempt whose lease was renewed: a
+    worker that lost a job may have claimed it again meanwhile.
+    """
     dialect = sqlite if storage.is_sqlite else postgresql
 
-    def write(connection: Connection) -> set[int]:
+    def write(connection: Connection) -> dict[int, int]:
         connection.execute(
             dialect.insert(beats)
             .values(owner=owner, host=host, pid=pid, started_at=now_ms(), beat_at=now_ms())
             .on_conflict_do_update(index_elements=["owner"], set_={"beat_at": now_ms()})
         )
         if not running:
-            return set()
+            return {}
         renewed = connection.execute(
             update(jobs)
             .where(jobs.c.id.in_(running), jobs.c.owner == owner, in_state(jobs, "running"))
             .values(lease_until=now_ms() + literal(LEASE_MS))
-            .returning(jobs.c.id)
+            .returning(jobs.c.id, jobs.c.attempts)
         )
-        return set(renewed.scalars())
+        return dict(renewed.all())
 
     # Together with what is being finished: the two would lock the same jobs in different orders.
     return storage.together(write)

@@ -141,8 +141,8 @@ class Worker:
         except StorageUnavailable as error:
             _log.warning("worker.storage-unavailable", detail=str(error))
             return min(1.0, self._options.idle)
-        except Exception:  # noqa: BLE001 - what one job or destination has must not end the loop
-            _log.exception("worker.claim-failed")
+        except Exception:  # noqa: BLE001 - a worker that ends leaves its jobs to their leases
+            _log.exception("worker.claim-crashed")
             return min(1.0, self._options.idle)
         later = [(at - now) / 1000 for at in due.values() if at > now]
         return max(0.001, min([self._options.idle, *later]))
@@ -234,8 +234,9 @@ class Worker:
         own = beat(
             self._storage, owner=self.owner, host=host, pid=os.getpid(), running=sorted(running)
         )
-        for job_id in own & running.keys():
-            running[job_id].lease.renewed(asked_at)
+        for job in running.values():
+            if own.get(job.id) == job.attempt:
+                job.lease.renewed(asked_at)
         if taken := take_over(self._storage):
             _log.warning("jobs.taken-over", jobs=sorted(taken))
             for job_id in [job_id for job_id, state in taken.items() if state == "dead"]:

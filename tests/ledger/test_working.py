@@ -101,7 +101,7 @@ def test_job_whose_owner_beats_is_not_taken_over(storage: Storage) -> None:
     accept_items(storage, 1)
     job = claim_one(storage)
     run_out(storage)
-    assert beat(storage, owner="worker-1", host="h", pid=1, running=[job.id]) == {job.id}
+    assert beat(storage, owner="worker-1", host="h", pid=1, running=[job.id]) == {job.id: 1}
     assert take_over(storage) == {}
 
 
@@ -111,7 +111,17 @@ def test_beat_does_not_renew_what_another_has_taken(storage: Storage) -> None:
     run_out(storage)
     take_over(storage)
     claim_one(storage, owner="quick")
-    assert beat(storage, owner="slow", host="h", pid=1, running=[job.id]) == set()
+    assert beat(storage, owner="slow", host="h", pid=1, running=[job.id]) == {}
+
+
+def test_beat_tells_which_attempt_it_renewed(storage: Storage) -> None:
+    accept_items(storage, 1)
+    lost = claim_one(storage)
+    run_out(storage)
+    take_over(storage)
+    again = claim_one(storage)
+    renewed = beat(storage, owner="worker-1", host="h", pid=1, running=[lost.id])
+    assert (lost.attempt, renewed) == (1, {again.id: 2})
 
 
 def test_hold_refuses_an_attempt_that_lost_its_job(storage: Storage) -> None:

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, insert, select, text
 
-from app.errors import SchemaMismatch, StorageUnavailable
+from app.errors import SchemaMismatch, StorageUnavailable, causes
 from app.storage import Storage, WriteLock, check_schema, upgrade_schema
 from app.storage.tables import beats, metadata
 
@@ -238,3 +238,11 @@ def test_bodies_are_compressed_with_lz4_where_the_server_has_it(storage: Storage
         found = connection.execute(text(how)).all()
     assert {compression for _, compression in found} == {expected}
     assert len(found) == 3
+
+
+def test_error_of_a_statement_does_not_show_its_values(storage: Storage) -> None:
+    with pytest.raises(Exception) as caught, storage.write() as connection:  # noqa: PT011
+        connection.execute(text("SELECT no_such_function(:value)"), {"value": "a secret"})
+    shown = [str(error) for error in causes(caught.value)]
+    assert any("no_such_function" in one for one in shown)
+    assert not any("a secret" in one for one in shown)

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import ProgrammingError
 
+from app.errors import JobLost, LeaseTooOld
 from app.ledger import Job, accept, beat, claim, counts, due_times, finish, readiness
 from app.retry import Decision
 from app.storage import Storage, upgrade_schema
@@ -83,20 +85,49 @@ def test_worker_beats_again_after_a_fault(
         assert eventually(lambda: len(beats) > 1)
 
 
-def test_worker_claims_again_after_a_fault(
+def test_worker_goes_on_after_a_fault_in_a_claim(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faults = [RuntimeError("a fault of ours"), ValueError("year 10000 is out of range")]
+    faults = [ProgrammingError("SELECT", {}, Exception("the table is away"))] * 2
 
-    def faulty(*arguments: Any, **named: Any) -> Any:
+    def faulty(*arguments: Any, **named: Any) -> list[Job]:
         if faults:
             raise faults.pop()
         return claim(*arguments, **named)
 
     monkeypatch.setattr("app.worker.loop.claim", faulty)
-    accept_items(storage, 1)
+    accept_items(storage, 3)
     with at_work(storage, succeeding(storage)):
-        assert eventually(lambda: counts(storage).jobs == {"succeeded": 1})
+        assert eventually(lambda: counts(storage).jobs == {"succeeded": 3})
+
+
+def test_heartbeat_renews_no_lease_of_another_attempt(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker lost the job while it stood still, and has claimed it again since."""
+    beats, go_on, stopped = threading.Semaphore(0), threading.Event(), list[JobLost]()
+
+    def of_the_next(*_: Any, running: list[int], **__: Any) -> dict[int, int]:
+        beats.release()
+        return dict.fromkeys(running, 2)
+
+    def run(job: Job) -> None:
+        while beats.acquire(blocking=False):
+            pass  # those of before the claim
+        for _ in range(4):
+            assert beats.acquire(timeout=5)
+        try:
+            job.lease.check()
+        except LeaseTooOld as error:
+            stopped.append(error)
+        go_on.set()
+
+    monkeypatch.setattr("app.worker.loop.beat", of_the_next)
+    monkeypatch.setattr("app.ledger.claiming.OLDEST_LEASE", 0.1)
+    accept_items(storage, 1)
+    with at_work(storage, run):
+        assert go_on.wait(20)
+    assert len(stopped) == 1
 
 
 def test_bell_of_a_file_that_cannot_be_read_is_silent(sqlite_url: str) -> None:
