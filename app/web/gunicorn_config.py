@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -21,9 +20,19 @@ from app.config import load_settings
 from app.errors import ConfigError
 from app.observability import configure_logging
 from app.observability.metrics import share_counters
+from app.web.counter_files import VARIABLE, CounterDirectory
+
+# Each worker's heartbeat is a file; on a disk that is busy or slow, touching it can block a worker
+# (https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod).
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's advice
 
 try:
     settings = load_settings(os.environ)
+    # Of all workers, so that /metrics adds them up, and those that were killed. gunicorn imports
+    # this module once, so a reload of its configuration makes no second one.
+    _counters = CounterDirectory(
+        Path(os.environ.get(VARIABLE) or worker_tmp_dir or tempfile.gettempdir())
+    )
 except ConfigError as error:
     # Here, once, with every fault; not as a stack from each worker that dies while it starts.
     raise SystemExit(
@@ -71,19 +80,10 @@ keepalive = 100
 max_requests = 0
 # Nobody uses it, and it needs a writable home directory.
 control_socket_disable = True
-# The sign of life is a file; on a disk that is busy or slow, touching it can stop a worker
-# (https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod).
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's advice
 
-# What the workers count is kept in files here, so that /metrics tells of all of them, and of those
-# that were killed. A reload of the configuration must not start a second one.
-_counters = Path(
-    os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    or tempfile.mkdtemp(prefix="dc-relay-metrics-", dir=worker_tmp_dir)
-)
-share_counters(_counters)
+share_counters(_counters.path)
 
 
 def on_exit(_server: Arbiter) -> None:
     """Called by gunicorn in its parent process, at the end."""
-    shutil.rmtree(_counters, ignore_errors=True)
+    _counters.remove()

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.processes.running import alive, descendants, eventually
+
 ROOT = Path(__file__).parents[2]
 SECRET = "the-webhook-secret"
 # A worker that is told to stop waits a moment for a last request on each open connection.
@@ -115,3 +117,54 @@ def test_faulty_settings_stop_the_start_with_every_fault_and_no_stack(tmp_path: 
     assert "WEBHOOK_SECRET" in done.stderr
     assert "LOG_LEVEL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def refused_start(home: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        web_command(),
+        cwd=ROOT,
+        env=environment(home, PORT=str(free_port()), **more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/dc-relay"])
+def test_unusable_directory_for_counters_stops_the_start(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    directory = str(tmp_path / place)
+    done = refused_start(tmp_path, PROMETHEUS_MULTIPROC_DIR=directory)
+
+    assert f"PROMETHEUS_MULTIPROC_DIR: {directory} cannot be used for counters" in done.stderr
+    assert "Name a directory that the web process may write to" in done.stderr
+
+
+@pytest.mark.processes
+def test_directory_for_counters_is_shared_with_others_and_left_as_it_was(tmp_path: Path) -> None:
+    shared = tmp_path / "not-made-yet" / "metrics"
+    with serving(tmp_path, PROMETHEUS_MULTIPROC_DIR=str(shared)) as (process, _):
+        foreign = shared / "of-another-app" / "counter_1.db"
+        foreign.parent.mkdir()
+        for file in (foreign, shared / "counter_2.db"):
+            file.write_text("foreign")
+        with serving(tmp_path, PROMETHEUS_MULTIPROC_DIR=str(shared)):
+            assert len(list(shared.glob("dc-relay-*"))) == 2
+        assert len(list(shared.glob("dc-relay-*"))) == 1
+        below = descendants(process.pid)
+        process.kill()
+        process.wait()
+        assert eventually(lambda: not any(alive(pid) for pid in below))
+    killed = next(shared.glob("dc-relay-*"))
+
+    with serving(tmp_path, PROMETHEUS_MULTIPROC_DIR=str(shared)) as (process, _):
+        assert not killed.exists()
+        process.terminate()
+        assert process.wait(30) == 0
+    assert {path.name for path in shared.iterdir()} == {"of-another-app", "counter_2.db"}
+    assert foreign.read_text() == "foreign"

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.web.counter_files import PREFIX, CounterDirectory
+
+
+def test_only_unused_directories_of_ours_are_removed_and_only_counters_in_them(
+    tmp_path: Path,
+) -> None:
+    unused, kept, foreign = (tmp_path / f"{name}" for name in (f"{PREFIX}a", f"{PREFIX}b", "c"))
+    elsewhere = tmp_path / "elsewhere"
+    for directory in (unused, kept, foreign, elsewhere):
+        directory.mkdir()
+        (directory / "counter_1.db").touch()
+    (kept / "notes.txt").touch()
+    (tmp_path / f"{PREFIX}link").symlink_to(elsewhere)
+    (tmp_path / f"{PREFIX}file").touch()
+
+    first, second = CounterDirectory(tmp_path), CounterDirectory(tmp_path)
+    (first.path / "counter_2.db").touch()
+
+    assert not unused.exists()
+    assert first.path.exists()
+    assert second.path.exists()
+    assert first.path != second.path
+    assert [file.name for file in kept.iterdir()] == ["notes.txt"]
+    assert (foreign / "counter_1.db").exists()
+    assert (elsewhere / "counter_1.db").exists()
+    first.remove()
+    assert not first.path.exists()
+    assert second.path.exists()
