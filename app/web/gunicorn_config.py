@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 
 from gunicorn import glogging  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
@@ -64,7 +65,7 @@ accesslog = None
 # `bind` keeps gunicorn's default: all addresses at $PORT where a platform sets it, else
 # 127.0.0.1:8000, so that a trial on a laptop is not open to its network.
 workers = settings.web_concurrency
-worker_class = "gthread"
+worker_class = "app.web.buffering.BufferingWorker"
 # Requests that wait for the same commit: as many as there are threads share one at the most.
 threads = 32
 # Each worker builds its own engine and connections: a connection must not be shared over a fork.
@@ -78,6 +79,9 @@ graceful_timeout = 25
 keepalive = 100
 # Nothing leaks that we know of, and a restart on a count would hide it.
 max_requests = 0
+# Open connections of a worker. Half of the files that it may open stay for the database.
+_files = getrlimit(RLIMIT_NOFILE)[0]
+worker_connections = 1000 if _files == RLIM_INFINITY else min(1000, max(2 * threads, _files // 2))
 # Nobody uses it, and it needs a writable home directory.
 control_socket_disable = True
 

@@ -95,7 +95,7 @@ def test_web_serves_finishes_what_runs_and_logs_json_lines_only(tmp_path: Path) 
     assert out == ""
     assert {line["logger"] for line in lines} == {"gunicorn.error"}
     assert sum(event.startswith("Booting worker") for event in events) == 2
-    assert any("gthread" in event for event in events)
+    assert "Using worker: app.web.buffering.BufferingWorker" in events
     assert SECRET not in err
     # Nothing is left in the home directory: no control socket.
     assert not (tmp_path / ".gunicorn").exists()
@@ -117,6 +117,16 @@ def test_faulty_settings_stop_the_start_with_every_fault_and_no_stack(tmp_path: 
     assert "WEBHOOK_SECRET" in done.stderr
     assert "LOG_LEVEL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("option", ["--certfile=tls.pem", "--proxy-protocol"])
+def test_what_only_a_proxy_in_front_can_do_stops_the_start(tmp_path: Path, option: str) -> None:
+    (tmp_path / "tls.pem").touch()
+    done = refused_start(tmp_path, GUNICORN_CMD_ARGS=option.replace("tls", f"{tmp_path}/tls"))
+
+    assert "speaks plain HTTP/1 only" in done.stderr
+    assert "proxy in front" in done.stderr
 
 
 def refused_start(home: Path, **more: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from app.config.loader import ENVIRONMENT_VARIABLES
 from tests.docs import pages
 from tests.docs.pages import PAGES, ROOT
 
-# Names in capitals that are no settings of the service: of make, of tests, of compose, of examples.
+# Names in capitals that are no settings of ours: of make, tests, compose, libraries and examples.
 OTHER_VARIABLES = frozenset(
     {
         "DEMO_ARGS",
@@ -26,6 +26,7 @@ OTHER_VARIABLES = frozenset(
         "TEST_DATABASE_URL",
         "POSTGRES_PASSWORD",
         "SCHEMA_REVISION",
+        "PROMETHEUS_MULTIPROC_DIR",
         "AMPLIENCE_TOKEN",
         "SEARCH_KEY",
         "SEARCH_SIGNING_SECRET",

@@ -65,5 +65,5 @@ def test_collector_that_is_away_holds_up_no_end(
         assert sandbox.received("default", at_least=1)
         eventually(lambda: running.lines("attempt.finished"))
         running.signal(signal.SIGTERM)
-        assert running.ended(10) == 0
+        assert running.ended(40) == 0
         assert running.log.count("Traceback") == 0

@@ -14,7 +14,7 @@ from app.ledger.pacing import Pace, admit
 from app.sandbox import SandboxServer
 from app.storage import Storage
 from app.storage.tables import destination_states
-from tests.relay import SECRET, environment, running, working
+from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish
 
 FILE = """
@@ -55,6 +55,12 @@ def environ_with(sandbox: SandboxServer, sqlite_url: str, tmp_path: Path) -> obj
         )
 
     return make
+
+
+def breaker_of(relay: Relay, name: str) -> str | None:
+    with relay.storage.read() as connection:
+        state = select(destination_states.c.breaker).where(destination_states.c.name == name)
+        return connection.execute(state).scalar_one_or_none()
 
 
 def publish_many(sandbox: SandboxServer, count: int) -> None:
@@ -121,6 +127,7 @@ def test_dead_destination_is_left_alone_until_a_probe_succeeds(
         sandbox.add_webhook(f"{relay.url}/webhooks", SECRET)
         fault = sandbox.faults.add(where="downstream", path="/one", kind="status", status=503)
         publish_many(sandbox, 8)
+        assert eventually(lambda: breaker_of(relay, "one") == "open", 20)
         relay.wait_for(succeeded=8, waiting=8)
         tried = [call for call in list(sandbox.state.calls) if call.path.endswith("/one")]
         assert 5 <= len(tried) <= 7
