@@ -20,7 +20,6 @@ import click
 
 from app.bootstrap import build_worker
 from app.cli.choosing import failure_text
-from app.cli.listing import BulkItem, Parts, tell_dry_run
 from app.cli.progress import Progress
 from app.cli.starting import ready_schema_or_exit, start_observing
 from app.config import Settings
@@ -38,6 +37,7 @@ from app.ledger.bulk import (
     open_run,
     run_state,
 )
+from app.operations.listing import BulkItem, Parts, tell_dry_run
 from app.rules import Plan
 from app.storage import Storage
 

@@ -13,12 +13,12 @@ from dataclasses import asdict
 
 import click
 
-from app.cli.checks import Outcome, checks_of, run
 from app.cli.starting import FAULTY_CONFIGURATION, settings_or_exit
-from app.cli.surprises import surprises
 from app.config import Settings, load_settings
 from app.errors import ConfigError, ConfigProblem
 from app.observability import Mask
+from app.operations.checks import Outcome, checks_of, run
+from app.operations.config_warnings import surprises
 
 _NAME_WIDTH = 27
 

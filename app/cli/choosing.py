@@ -12,10 +12,10 @@ from contextlib import closing, contextmanager
 import click
 
 from app.amplience.management import ManagementClient
-from app.cli.reasons import why_no_answer
 from app.config import Destination, Hub, Settings
 from app.errors import AmplienceError
 from app.observability import Mask
+from app.operations.reasons import why_no_answer
 
 
 def chosen_hub(settings: Settings, key: str | None) -> Hub:

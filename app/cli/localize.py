@@ -17,11 +17,11 @@ from app.amplience.management import ManagementClient
 from app.amplience.management_http import path_id
 from app.cli.bulk import BulkCommand, BulkOptions, bulk_options, run_bulk
 from app.cli.choosing import chosen_hub, hub_id_of, management_of
-from app.cli.listing import BulkItem, Part, bulk_item, fits, found_items, is_glob
 from app.cli.starting import settings_or_exit
 from app.config import Hub, LocalizeSpec, Rule, Settings
 from app.errors import Refused
 from app.events import ContentItem, WebhookEvent
+from app.operations.listing import BulkItem, Part, bulk_item, fits, found_items, is_glob
 from app.rules import Plan, match
 
 _VERB = "localize"

@@ -18,8 +18,6 @@ from app.amplience.answers import value_at
 from app.amplience.delivery import DeliveredContent, DeliveryClient
 from app.cli.bulk import BulkCommand, BulkOptions, bulk_options, run_bulk
 from app.cli.choosing import chosen_destination, chosen_hub, management_of
-from app.cli.listing import BulkItem, Part
-from app.cli.published import Removals, published_pages
 from app.cli.starting import ready_schema_or_exit, settings_or_exit
 from app.config import Destination, ForwardSpec, Hub, Rule, Settings
 from app.config.settings import Where
@@ -27,6 +25,8 @@ from app.errors import Refused
 from app.events import WebhookEvent
 from app.ledger.bulk import published_before
 from app.ledger.coalescing import DELETED
+from app.operations.listing import BulkItem, Part
+from app.operations.published import Removals, published_pages
 from app.rules import Plan, match
 from app.storage import Storage
 

@@ -20,11 +20,11 @@ import requests
 
 from app import __version__
 from app.cli.choosing import chosen_hub
-from app.cli.reasons import why_no_answer
 from app.cli.sampling import Choices, event_name, sample, suggestion, unfit_choices
 from app.config import Settings, load_settings
 from app.destinations.sending import masked_url
 from app.errors import ConfigError
+from app.operations.reasons import why_no_answer
 from app.signature import HEADER, sign
 
 _TIMEOUT = (3.05, 30.0)

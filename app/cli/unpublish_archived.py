@@ -18,11 +18,11 @@ from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
 from app.cli.bulk import BulkCommand, BulkOptions, bulk_options, run_bulk
 from app.cli.choosing import chosen_destination, chosen_hub, hub_id_of, management_of
-from app.cli.listing import BulkItem, Part, bulk_item, found_items
 from app.cli.starting import settings_or_exit
 from app.config import Hub, Rule, Settings, UnpublishSpec
 from app.events import WebhookEvent
 from app.ledger.quotas import BULK_LEAVES
+from app.operations.listing import BulkItem, Part, bulk_item, found_items
 from app.rules import Plan, match
 
 # Unpublishing an item that is not published is an error, so only those are asked for.

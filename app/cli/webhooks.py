@@ -16,17 +16,17 @@ from urllib.parse import urlsplit
 import click
 from marshmallow import ValidationError
 
-from app.actions.missed import MissedWebhooks, Report
-from app.actions.webhook_log import is_ours, label_for, own_webhooks
 from app.amplience.management import ManagementClient
 from app.amplience.webhooks import Webhook
 from app.cli.bulk import telling_unfinished
 from app.cli.choosing import chosen_hub, hub_id_of, management_of, telling_failures
-from app.cli.registering import WantedWebhook, differences, in_words, wanted_webhook
 from app.cli.starting import ready_schema_or_exit, settings_or_exit
 from app.config import Hub, Settings
 from app.config.fields import Duration
 from app.errors import AmplienceError
+from app.operations.missed import MissedWebhooks, Report
+from app.operations.registering import WantedWebhook, differences, in_words, wanted_webhook
+from app.operations.webhook_log import is_ours, label_for, own_webhooks
 from app.storage import Storage
 
 _LONGEST_SINCE = 90 * 86_400.0

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.cli.surprises import surprises
 from app.config import Destination, Settings
 from app.destinations.message import (
     ItemFacts,
@@ -27,6 +26,7 @@ from app.destinations.message import (
 )
 from app.destinations.rendering import try_templates
 from app.destinations.sending import DestinationClient
+from app.operations.config_warnings import surprises
 from tests.config.loading import load
 from tests.servers import Received, Reply, ScriptedServer
 

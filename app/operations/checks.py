@@ -23,8 +23,6 @@ from app.amplience.answers import HubProperties
 from app.amplience.auth import tokens_for
 from app.amplience.delivery import ContentParameters, ContentRequest, DeliveryClient
 from app.amplience.management import ManagementClient
-from app.cli.dialling import dial
-from app.cli.reasons import NAME_UNKNOWN, why_no_answer
 from app.config import (
     AmplienceHosts,
     ClientCredentials,
@@ -43,6 +41,8 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
+from app.operations.dialling import dial
+from app.operations.reasons import NAME_UNKNOWN, why_no_answer
 from app.storage import Storage, check_schema
 from app.storage.tables import SCHEMA_REVISION
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.actions.webhook_log import label_for
 from app.amplience.webhooks import Webhook
-from app.cli.listing import is_glob
 from app.config import Hub, Rule, Settings
 from app.events import KNOWN_EVENT_NAMES, SNAPSHOT_PUBLISHED
+from app.operations.listing import is_glob
+from app.operations.webhook_log import label_for
 
 # Where the content type's URI is: https://amplience.com/developers/docs/integrations/webhooks/
 _SCHEMA_OF_ITEM = "$.payload.body._meta.schema"

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from app.actions.webhook_log import LoggedRequest, own_webhooks, read_entry
 from app.amplience.publishing import PUBLISHED
 from app.amplience.webhooks import Webhook, WebhookLogPage
 from app.config import Destination, Hub, Rule
@@ -31,6 +30,7 @@ from app.events import (
 )
 from app.ledger import accept
 from app.ledger.marks import known_event_ids, read_mark, write_mark
+from app.operations.webhook_log import LoggedRequest, own_webhooks, read_entry
 from app.rules import Plan, match
 from app.schemas import load_event
 from app.storage import Storage

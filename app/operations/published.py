@@ -23,9 +23,9 @@ from app.amplience.delivery import (
 from app.amplience.filtering import FilterQuery
 from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
-from app.cli.listing import BulkItem, patiently
 from app.errors import NotFound, Unavailable
 from app.events import ContentItem
+from app.operations.listing import BulkItem, patiently
 
 # Only ids are wanted of what is listed: each job pulls its item by itself.
 SHALLOW = ContentParameters(depth="root", format="linked")

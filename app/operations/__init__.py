@@ -1,0 +1,5 @@
+"""Operator's work on what is already there: resync, localize, unpublish, checks, webhooks.
+
+Functions return values or yield progress and raise the project's own exceptions. They print
+nothing; `app.cli` does.
+"""
