@@ -1,8 +1,7 @@
 """Sample webhooks of every event that Amplience sends, in the shapes that it documents.
 
 Each is a file in `samples/`; every id in them is made up
-(https://amplience.com/developers/docs/integrations/webhooks/payloads/). This module must not know
-where a sample is sent.
+(https://amplience.com/developers/docs/integrations/webhooks/payloads/).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`dc-relay send`: post a signed sample of a webhook, as Amplience would, and show the answer.
-
-It stands outside the service, like Amplience does, and must not know what becomes of a webhook.
-"""
+"""`dc-relay send`: post a signed sample of a webhook, as Amplience would, and show the answer."""
 
 from __future__ import annotations
 
@@ -19,12 +16,12 @@ import click
 import requests
 
 from app import __version__
-from app.cli.choosing import chosen_hub
+from app.cli.access import choose_hub
 from app.cli.sampling import Choices, event_name, sample, suggestion, unfit_choices
-from app.config import Settings, load_settings
+from app.config import load_settings
 from app.destinations.sending import masked_url
 from app.errors import ConfigError
-from app.operations.reasons import why_no_answer
+from app.operations.connection_errors import why_no_answer
 from app.signature import HEADER, sign
 
 _TIMEOUT = (3.05, 30.0)
@@ -34,7 +31,7 @@ _DEFAULT_PORT = "8000"
 
 @click.command()
 @click.argument("event", metavar="EVENT_NAME_OR_FILE")
-@click.option("--url", help="Where to post; default: the door of the service on this machine.")
+@click.option("--url", help="Where to post; default: the service on this machine.")
 @click.option("--secret", help="Sign with this; default: the first webhook secret of the settings.")
 @click.option("--hub", "hub_key", help="Post as this hub of the settings, to /webhooks/HUB.")
 @click.option("--item", help="Id of the content item.")
@@ -43,7 +40,7 @@ _DEFAULT_PORT = "8000"
 @click.option("--schema", help="Content type of the content item: the URI of its schema.")
 @click.option("--count", type=click.IntRange(min=1), default=1, help="Send so many.")
 @click.option("--id", "event_id", help="Id of the event; default: a new one for each.")
-@click.option("--bad-signature", is_flag=True, help="Sign with a secret that nobody knows.")
+@click.option("--bad-signature", is_flag=True, help="Sign with a random secret.")
 @click.option("--print", "only_print", is_flag=True, help="Show what would be sent.")
 def send(
     *,
@@ -51,22 +48,18 @@ def send(
     url: str | None,
     secret: str | None,
     hub_key: str | None,
-    item: str | None,
-    label: str | None,
-    locale: str | None,
-    schema: str | None,
     count: int,
     event_id: str | None,
     bad_signature: bool,
     only_print: bool,
+    **choices: str | None,
 ) -> None:
     """Post a signed sample of a webhook to a URL.
 
     The event is a name, such as content-item.created or snapshot.published, or a file whose bytes
     are sent as they are. Exits with 0 when every answer was a 2xx, else with 1.
     """
-    choices = Choices(item=item, label=label, locale=locale, schema=schema)
-    make_body = _body_maker(event, choices, event_id)
+    make_body = _body_maker(event, Choices(**choices), event_id)
     if bad_signature:
         secret = secrets.token_hex(32)
     target = _target(url=url, secret=secret, hub_key=hub_key)
@@ -74,9 +67,12 @@ def send(
         for _ in range(count):
             _print(target, make_body())
         return
-    results = _post_all(target, make_body, count)
+    with requests.Session() as session:
+        # No proxy, because the usual target is this machine; and no netrc.
+        session.trust_env = False
+        results = [_post(session, target, make_body()) for _ in range(count)]
     if count > 1:
-        _tell_sum(results)
+        _print_summary(results)
     if not all(200 <= result.status < 300 for result in results):
         sys.exit(1)
 
@@ -100,32 +96,37 @@ class _Result:
     milliseconds: float
 
 
-def _body_maker(written: str, choices: Choices, event_id: str | None) -> Callable[[], bytes]:
-    name = event_name(written)
+def _body_maker(event: str, choices: Choices, event_id: str | None) -> Callable[[], bytes]:
+    name = event_name(event)
     if name:
         if unfit := unfit_choices(name, choices):
             options = ", ".join(f"--{choice}" for choice in unfit)
             raise click.UsageError(f"{name} has no content item, so {options} has no place in it.")
         return lambda: sample(name, choices, event_id=event_id)
-    path = Path(written)
+    path = Path(event)
     if not path.is_file():
         raise click.UsageError(
-            f"{written!r} is no event that Amplience sends, and no file. {suggestion(written)}"
+            f"{event!r} is no event that Amplience sends, and no file. {suggestion(event)}"
         )
     if choices.made or event_id:
-        raise click.UsageError("A file is sent as it is: --id, --item and the like change samples.")
+        raise click.UsageError(
+            "A file is sent as it is: --id, --item, --label, --locale and --schema change samples."
+        )
     try:
         body = path.read_bytes()
     except OSError as error:
-        raise click.ClickException(f"cannot read {written}: {error.strerror}") from error
+        raise click.ClickException(f"cannot read {event}: {error.strerror}") from error
     return lambda: body
 
 
 def _target(*, url: str | None, secret: str | None, hub_key: str | None) -> _Target:
     if url and secret:
         return _Target(url, secret)
-    settings = _settings()
-    hub = chosen_hub(settings, hub_key) if settings else None
+    try:
+        settings = load_settings(os.environ)
+    except ConfigError:
+        settings = None
+    hub = choose_hub(settings, hub_key) if settings else None
     if not secret:
         if hub is None:
             raise click.UsageError(
@@ -134,15 +135,8 @@ def _target(*, url: str | None, secret: str | None, hub_key: str | None) -> _Tar
             )
         secret = hub.webhook_secrets[0]
     port = settings.port if settings else os.environ.get("PORT") or _DEFAULT_PORT
-    door = f"http://127.0.0.1:{port}/webhooks"
-    return _Target(url or (f"{door}/{hub_key}" if hub_key else door), secret)
-
-
-def _settings() -> Settings | None:
-    try:
-        return load_settings(os.environ)
-    except ConfigError:
-        return None
+    default = f"http://127.0.0.1:{port}/webhooks" + (f"/{hub_key}" if hub_key else "")
+    return _Target(url or default, secret)
 
 
 def _print(target: _Target, body: bytes) -> None:
@@ -151,13 +145,6 @@ def _print(target: _Target, body: bytes) -> None:
         click.echo(f"{name}: {value}")
     click.echo()
     click.echo(body)
-
-
-def _post_all(target: _Target, make_body: Callable[[], bytes], count: int) -> list[_Result]:
-    with requests.Session() as session:
-        # No proxy, because the usual target is this machine; and no netrc.
-        session.trust_env = False
-        return [_post(session, target, make_body()) for _ in range(count)]
 
 
 def _post(session: requests.Session, target: _Target, body: bytes) -> _Result:
@@ -184,7 +171,7 @@ def _post(session: requests.Session, target: _Target, body: bytes) -> _Result:
     return result
 
 
-def _tell_sum(results: list[_Result]) -> None:
+def _print_summary(results: list[_Result]) -> None:
     statuses = Counter(result.status for result in results)
     times = [result.milliseconds for result in results]
     by_status = ", ".join(

@@ -1,7 +1,6 @@
-"""One check for each thing that the service talks to, each without any side effect.
+"""Connection checks: one for each thing that the service talks to, without any side effect.
 
-A check returns a line of detail or raises `CheckFailed`, an `AppError` or what a library raises;
-`run` bounds its time and makes an outcome of it. This module must not know how an outcome is shown.
+A check returns a line of detail or raises `CheckFailed`, an `AppError` or what a library raises.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
+from urllib3.util import parse_url
 
 from app.amplience.answers import HubProperties
 from app.amplience.auth import tokens_for
@@ -32,7 +32,7 @@ from app.config import (
     PersonalAccessToken,
     Settings,
 )
-from app.destinations.connection import AddressRefused
+from app.destinations.connection import AddressRefused, DestinationPools, Trust
 from app.destinations.sending import PRIVATE_ADDRESS, masked_url
 from app.errors import (
     AmplienceError,
@@ -41,8 +41,7 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
-from app.operations.dialling import dial
-from app.operations.reasons import NAME_UNKNOWN, why_no_answer
+from app.operations.connection_errors import NAME_UNKNOWN, why_no_answer
 from app.storage import Storage, check_schema
 from app.storage.tables import SCHEMA_REVISION
 
@@ -63,7 +62,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check, in words without secrets."""
+    """The result of a check; `detail` has no secrets."""
 
     name: str
     ok: bool
@@ -260,10 +259,29 @@ def _delivery(hub: Hub, delivery: Delivery) -> str:
 def _destination(place: Destination, limit: float) -> str:
     where = masked_url(place.url)
     try:
-        dial(place, timeout=min(place.timeout, limit))
+        _connect(place, timeout=min(place.timeout, limit))
     except AddressRefused:
         raise CheckFailed(f"{where}: {PRIVATE_ADDRESS}") from None
     # Any kind: the address may be one that no library can read, and its text must not be shown.
     except Exception as problem:
         raise CheckFailed(f"{where}: {why_no_answer(problem)}") from problem
     return f"{where} takes connections"
+
+
+def _connect(destination: Destination, *, timeout: float) -> None:
+    """Open a connection (TCP, and TLS for https) as the sender would, and close it.
+
+    Raises AddressRefused where only `allow_private` would let it through, and whatever urllib3,
+    `ssl` or the socket raise.
+    """
+    # The same trust as the sender's, which ignores the environment's proxies and bundles.
+    trust = Trust(destination.ca_file, destination.client_cert, destination.client_key)
+    address = parse_url(destination.url)
+    with closing(
+        DestinationPools(allow_private=destination.allow_private, pools=1, pool_size=1)
+    ) as pools:
+        pool = pools.pool(str(address.scheme), str(address.host), address.port, trust)
+        tls = trust.as_settings() if pool.scheme == "https" else {}
+        connection = pool.ConnectionCls(pool.host, pool.port, timeout=timeout, **tls)
+        with closing(connection):
+            connection.connect()

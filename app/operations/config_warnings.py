@@ -1,7 +1,4 @@
-"""What is legal in a configuration and may still surprise: warnings, never faults.
-
-Nothing is connected to: settings in, warnings out. This module must not know how they are shown.
-"""
+"""Warnings about a configuration that is valid and may still surprise. Connects to nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from app.observability import tracing
 SHORTEST_SECRET = 16
 
 
-def surprises(settings: Settings) -> list[ConfigProblem]:
+def config_warnings(settings: Settings) -> list[ConfigProblem]:
     """Every warning, in the order of the file: hubs, rules, destinations. None shows a value."""
     forwarded = {
         name
@@ -55,8 +52,8 @@ def _of_hub(hub: Hub) -> Iterator[ConfigProblem]:
         yield ConfigProblem(
             place=f"hubs.{hub.key}.webhook_secrets",
             message=f"A webhook secret is shorter than {SHORTEST_SECRET} characters.",
-            advice="It is the door's only lock: make one with `openssl rand -hex 32`, here and in"
-            " Amplience.",
+            advice="It alone protects the endpoint: make one with `openssl rand -hex 32`, and set"
+            " it here and in Amplience.",
         )
 
 

@@ -12,12 +12,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
+from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
-from app.amplience.webhooks import Webhook, WebhookLogPage
+from app.amplience.webhooks import WebhookLogPage
 from app.config import Destination, Hub, Rule
 from app.errors import NotFound, WebhookRejected
 from app.events import (
@@ -47,24 +48,6 @@ _FIRST_SINCE = 86_400.0
 _log = structlog.get_logger(__name__)
 
 
-class LogClient(Protocol):
-    """What this needs of the Management API."""
-
-    def webhook_requests(  # noqa: D102 - as ManagementClient
-        self,
-        hub_id: str,
-        webhook_id: str,
-        *,
-        cursor: str | None = None,
-        limit: int | None = None,
-        exclude_status: str | None = None,
-    ) -> WebhookLogPage: ...
-
-    def webhooks(self, hub_id: str) -> list[Webhook]: ...  # noqa: D102
-
-    def content_item(self, item_id: str) -> ContentItem: ...  # noqa: D102
-
-
 @dataclass(frozen=True)
 class MissedEvent:
     """An event that did not arrive, with the actions that are still to be done for it."""
@@ -92,7 +75,7 @@ class MissedWebhooks:
     """Looks for missed webhooks of one hub. `clock` tells the time in seconds since 1970."""
 
     storage: Storage
-    client: LogClient
+    client: ManagementClient
     hub: Hub
     rules: Sequence[Rule]
     destinations: Sequence[Destination]

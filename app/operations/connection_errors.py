@@ -1,7 +1,6 @@
 """Why there was no answer, in a few words that hold no address and no secret.
 
 What `requests`, urllib3 and the socket raise quotes whole URLs, so its own text is never shown.
-This module must not know who was asked.
 """
 
 from __future__ import annotations

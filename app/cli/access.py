@@ -1,0 +1,128 @@
+"""What commands connect to, the database and Amplience, and how errors end a command."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import click
+
+from app.amplience.management import ManagementClient
+from app.cli.common import SETTINGS, json_option, with_options
+from app.config import Destination, Hub, Settings
+from app.errors import AmplienceError, AppError, NoSuchRecord, RefusedRequest, VerbRefused
+from app.ledger.paging import DEFAULT_LIMIT, LONGEST_PAGE, CursorInvalid
+from app.observability import Mask
+from app.operations import RequestInvalid
+from app.operations.connection_errors import why_no_answer
+from app.storage import Storage, check_schema
+
+_DATABASE_TIMEOUT = 30.0
+
+page_options = with_options(
+    click.option(
+        "--limit", type=click.IntRange(1, LONGEST_PAGE), default=DEFAULT_LIMIT, show_default=True
+    ),
+    click.option("--cursor", help="Continue a list that was not the end."),
+    json_option,
+)
+
+
+def print_next(cursor: str | None) -> None:
+    """Say how to continue the list, where there may be more."""
+    if cursor:
+        click.echo(f"There may be more: --cursor {cursor}")
+
+
+def each_page(step: Callable[[str | None], Any], *counted: str) -> dict[str, Any]:
+    """Do `step` with every cursor and add up its fields `counted` and `refused`."""
+    counts, refused = Counter[str](), Counter[str]()
+    cursor: str | None = None
+    while True:
+        done = step(cursor)
+        counts.update({name: getattr(done, name) for name in counted})
+        refused += done.refused
+        cursor = done.next
+        if cursor is None:
+            return {"dry_run": False, **counts, "refused": refused}
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Storage]:
+    """Open the database, which must have the current schema, for the block."""
+    with closing(Storage(settings.database_url, timeout=_DATABASE_TIMEOUT)) as storage:
+        check_schema(storage)
+        try:
+            yield storage
+        except CursorInvalid as error:
+            raise click.UsageError("--cursor is not one that a list printed.") from error
+
+
+def choose_hub(settings: Settings, key: str | None) -> Hub:
+    """The hub of the settings called `key`, or the only one; else a UsageError."""
+    keys = ", ".join(hub.key for hub in settings.hubs)
+    if key is None:
+        if len(settings.hubs) != 1:
+            raise click.UsageError(f"There are several hubs: choose one with --hub: {keys}.")
+        return settings.hubs[0]
+    hub = settings.hub(key)
+    if hub is None:
+        raise click.UsageError(f"There is no hub {key!r} in the settings. There is: {keys}.")
+    return hub
+
+
+def choose_destination(settings: Settings, name: str) -> Destination:
+    """The destination called `name`; a UsageError where there is none."""
+    destination = settings.destination(name)
+    if destination is None:
+        raise unknown_destination(name, [each.name for each in settings.destinations])
+    return destination
+
+
+def unknown_destination(name: str, known: list[str]) -> click.UsageError:
+    """The error for a name that is none of the known ones."""
+    return click.UsageError(
+        f"There is no destination {name!r}. There is: {', '.join(known) or 'none'}."
+    )
+
+
+def hub_id_of(hub: Hub) -> str:
+    """Amplience's id of the hub; a UsageError where the settings do not have it."""
+    if hub.id is None:
+        raise click.UsageError(
+            f"The id of the hub {hub.key} is not set: set AMPLIENCE_HUB_ID, or id in"
+            f" [hubs.{hub.key}]; `dc-relay check` lists the hubs."
+        )
+    return hub.id
+
+
+@contextmanager
+def management_of(settings: Settings, hub: Hub) -> Iterator[ManagementClient]:
+    """A client for the hub's Management API; a UsageError where it has no credentials."""
+    if hub.credentials is None:
+        raise click.UsageError(
+            f"The hub {hub.key} has no credentials: set AMPLIENCE_CLIENT_ID and"
+            f" AMPLIENCE_CLIENT_SECRET, or client_id and client_secret in [hubs.{hub.key}]."
+        )
+    with closing(ManagementClient(credentials=hub.credentials, hosts=settings.amplience)) as client:
+        yield client
+
+
+def click_error(problem: AppError, context: click.Context) -> click.ClickException:
+    """The error that ends a command for `problem`: one line without secrets, exit 1 or 2."""
+    if isinstance(problem, RequestInvalid):
+        return click.UsageError(str(problem))
+    settings = context.meta.get(SETTINGS)
+    text = error_text(problem)
+    return click.ClickException(Mask(settings.secrets).text(text) if settings else text)
+
+
+def error_text(problem: AppError) -> str:
+    """Say what went wrong; it may quote what Amplience answered."""
+    if isinstance(problem, (NoSuchRecord, VerbRefused, RefusedRequest)):
+        return f"{problem.detail} ({problem.reason})"
+    if isinstance(problem, AmplienceError) and problem.status is None and problem.__cause__:
+        return f"{problem} ({why_no_answer(problem)})"
+    return str(problem)
