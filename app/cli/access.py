@@ -12,11 +12,17 @@ import click
 from app.amplience.management import ManagementClient
 from app.cli.common import SETTINGS, json_option, with_options
 from app.config import Destination, Hub, Settings
-from app.errors import AmplienceError, AppError, NoSuchRecord, RefusedRequest, VerbRefused
+from app.errors import (
+    AppError,
+    NoSuchRecord,
+    RefusedRequest,
+    StorageUnavailable,
+    VerbRefused,
+)
 from app.ledger.paging import DEFAULT_LIMIT, LONGEST_PAGE, CursorInvalid
 from app.observability import Mask
 from app.operations import RequestInvalid
-from app.operations.connection_errors import why_no_answer
+from app.operations.connection_errors import error_text
 from app.storage import Storage, check_schema
 
 _DATABASE_TIMEOUT = 30.0
@@ -53,7 +59,11 @@ def each_page(step: Callable[[str | None], Any], *counted: str) -> dict[str, Any
 def open_database(settings: Settings) -> Iterator[Storage]:
     """Open the database, which must have the current schema, for the block."""
     with closing(Storage(settings.database_url, timeout=_DATABASE_TIMEOUT)) as storage:
-        check_schema(storage)
+        try:
+            check_schema(storage)
+        except StorageUnavailable as error:
+            # Not as in the middle of a long command, which exits with 3 and can be continued.
+            raise click.ClickException(str(error)) from error
         try:
             yield storage
         except CursorInvalid as error:
@@ -116,13 +126,6 @@ def click_error(problem: AppError, context: click.Context) -> click.ClickExcepti
         return click.UsageError(str(problem))
     settings = context.meta.get(SETTINGS)
     text = error_text(problem)
-    return click.ClickException(Mask(settings.secrets).text(text) if settings else text)
-
-
-def error_text(problem: AppError) -> str:
-    """Say what went wrong; it may quote what Amplience answered."""
     if isinstance(problem, (NoSuchRecord, VerbRefused, RefusedRequest)):
-        return f"{problem.detail} ({problem.reason})"
-    if isinstance(problem, AmplienceError) and problem.status is None and problem.__cause__:
-        return f"{problem} ({why_no_answer(problem)})"
-    return str(problem)
+        text = f"{problem.detail} ({problem.reason})"
+    return click.ClickException(Mask(settings.secrets).text(text) if settings else text)

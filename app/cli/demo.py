@@ -34,7 +34,6 @@ _ENDED_WELL = frozenset({"succeeded", "skipped", "superseded"})
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LANG"})
 _STARTED_WITHIN = 30.0
 _DONE_WITHIN = 60.0
-_POLL_EVERY = 0.05
 
 
 @click.command()
@@ -66,9 +65,8 @@ def demo(*, leave: bool, port: int, sandbox_port: int) -> None:
         }
         with _service(environment, Path(directory), url, story):
             sandbox.add_webhook(f"{url}/webhooks", secret)
-            story.tell("demo", f"emulator at {sandbox.url}, dc-relay at {url}, SQLite")
-            with story.watching_calls():
-                _play(sandbox, story, environment["DATABASE_URL"])
+            story.show("demo", f"emulator at {sandbox.url}, dc-relay at {url}, SQLite")
+            _play(sandbox, story, environment["DATABASE_URL"])
             well = _print_summary(sandbox, _counts(environment["DATABASE_URL"]), url)
             if not leave:
                 with contextlib.suppress(KeyboardInterrupt):
@@ -84,13 +82,13 @@ def _play(sandbox: SandboxServer, story: _Story, database: str) -> None:
         "_meta": {"name": "Spring banner", "schema": "https://schema-examples.com/banner"},
         "headline": "Spring is here",
     }
-    story.tell("editor", "creates “Spring banner” in en-GB")
+    story.show("editor", "creates “Spring banner” in en-GB")
     item = sandbox.content.create(repository, label="Spring banner", body=banner, locale="en-GB")
     _until_quiet(sandbox, database)
-    story.tell("editor", "publishes “Spring banner”")
+    story.show("editor", "publishes “Spring banner”")
     sandbox.content.publish(item.id)
     _until_quiet(sandbox, database)
-    story.tell("editor", "changes the headline and publishes, while the receiver is away")
+    story.show("editor", "changes the headline and publishes, while the receiver is away")
     sandbox.faults.add(where="downstream", kind="status", status=503, times=1)
     changed = {**banner, "headline": "Spring is here to stay"}
     current = sandbox.state.item(item.id)
@@ -194,41 +192,27 @@ def _wait_until_up(process: subprocess.Popen[str], url: str, log: Path) -> None:
 
 
 def _free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 class _Story:
-    """Prints one line per thing that happened, as it happens."""
+    """Prints a line for each thing that happened, as the service logs it."""
 
     def __init__(self, sandbox: SandboxServer) -> None:
         self._sandbox = sandbox
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._calls_lock = threading.Lock()
-        self._ended = threading.Event()
-        self._seen = 0
+        self._calls_shown = 0
 
-    def tell(self, who: str, what: str) -> None:
+    def show(self, who: str, what: str) -> None:
         """Print one line."""
         with self._lock:
-            click.echo(f"{time.monotonic() - self._began:7.2f}s  {who:<10} {what}")
-
-    @contextlib.contextmanager
-    def watching_calls(self) -> Iterator[None]:
-        """Tell what the emulator is asked within the block."""
-        self._seen = len(self._sandbox.state.calls)
-        watcher = threading.Thread(target=self._watch_calls, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            watcher.join(5)
+            self._print(who, what)
 
     def follow(self, lines: IO[str], log: Path) -> None:
-        """Tell what the service's log says, and keep all of it in `log`."""
+        """Show what the service logs, after the calls that led to it; keep all lines in `log`."""
         with log.open("w") as file:
             for line in lines:
                 file.write(line)
@@ -238,34 +222,31 @@ class _Story:
                 except ValueError:
                     continue
                 if isinstance(entry, dict):
-                    self._tell_entry(entry)
+                    self._show_entry(entry)
 
-    def _tell_entry(self, entry: dict[str, Any]) -> None:
-        teller = _TELLERS.get(str(entry.get("event")))
-        if teller and (text := teller(self, entry)):
-            # The emulator saw a call before the service logged it.
-            self._tell_calls()
-            self.tell("dc-relay", text)
+    def _show_entry(self, entry: dict[str, Any]) -> None:
+        describe = _DESCRIPTIONS.get(str(entry.get("event")))
+        if describe and (text := describe(self, entry)):
+            with self._lock:
+                self._print_calls()
+                self._print("dc-relay", text)
 
     def item(self, item_id: object) -> str:
         """Name a content item as an editor knows it."""
         item = self._sandbox.state.items.get(str(item_id))
         return f"“{item.label}” ({item.locale})" if item else str(item_id)
 
-    def _watch_calls(self) -> None:
-        while not self._ended.wait(_POLL_EVERY):
-            self._tell_calls()
-        self._tell_calls()
+    def _print(self, who: str, what: str) -> None:
+        click.echo(f"{time.monotonic() - self._began:7.2f}s  {who:<10} {what}")
 
-    def _tell_calls(self) -> None:
-        with self._calls_lock:
-            calls = list(self._sandbox.state.calls)[self._seen :]
-            self._seen += len(calls)
+    def _print_calls(self) -> None:
+        calls = list(self._sandbox.state.calls)[self._calls_shown :]
+        self._calls_shown += len(calls)
         for call in calls:
             if text := _CALLS.get((call.where, call.path.rpartition("/")[2])):
-                self.tell(call.where, f"{text} -> {call.status}")
+                self._print(call.where, f"{text} -> {call.status}")
             elif call.where == "downstream":
-                self.tell("downstream", f"receives {call.method} {call.path} -> {call.status}")
+                self._print("downstream", f"receives {call.method} {call.path} -> {call.status}")
 
 
 _CALLS = {
@@ -294,7 +275,7 @@ def _finished(_story: _Story, entry: dict[str, Any]) -> str:
     return f"job {entry.get('job_id')}: {entry.get('state')}{reason}{again}"
 
 
-_TELLERS: dict[str, Callable[[_Story, dict[str, Any]], str]] = {
+_DESCRIPTIONS: dict[str, Callable[[_Story, dict[str, Any]], str]] = {
     "webhook": _webhook,
     "attempt.started": _started,
     "attempt.finished": _finished,

@@ -49,12 +49,12 @@ def list_(*, as_json: bool) -> None:
 
 
 def _rows(storage: Storage, settings: Settings) -> list[DestinationRow]:
-    return list_destinations(storage, [place.name for place in settings.destinations])
+    return list_destinations(storage, [each.name for each in settings.destinations])
 
 
 def _document(row: DestinationRow, settings: Settings) -> dict[str, Any]:
-    place = settings.destination(row.name)
-    return {**vars(row), "url": masked_url(place.url) if place else None}
+    destination = settings.destination(row.name)
+    return {**vars(row), "url": masked_url(destination.url) if destination else None}
 
 
 def _state(row: DestinationRow) -> str:

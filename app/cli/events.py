@@ -12,7 +12,7 @@ from app.cli.access import choose_hub, each_page, open_database, page_options, p
 from app.cli.common import hub_option, json_option, settings_or_exit, with_options, yes_option
 from app.cli.jobs import print_job
 from app.cli.output import counted, print_json, print_pairs, print_table
-from app.cli.sampling import Choices, event_name, sample
+from app.cli.sampling import event_name, sample
 from app.config import Settings
 from app.events import WebhookEvent
 from app.ledger.filters import STATES, EventFilter
@@ -226,7 +226,7 @@ def _event(text: str, settings: Settings, hub_key: str | None) -> WebhookEvent:
         except OSError as error:
             raise click.ClickException(f"cannot read {text}: {error.strerror}") from error
     elif name := event_name(text):
-        body = sample(name, Choices())
+        body = sample(name)
     else:
         with open_database(settings) as storage:
             return reread(read_event(storage, find_event(storage, text)))

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import requests
 
 from app import __version__
 from app.cli.access import choose_hub
-from app.cli.sampling import Choices, event_name, sample, suggestion, unfit_choices
+from app.cli.sampling import event_name, has_content_item, sample, suggestion
 from app.config import load_settings
 from app.destinations.sending import masked_url
 from app.errors import ConfigError
@@ -59,7 +59,8 @@ def send(
     The event is a name, such as content-item.created or snapshot.published, or a file whose bytes
     are sent as they are. Exits with 0 when every answer was a 2xx, else with 1.
     """
-    make_body = _body_maker(event, Choices(**choices), event_id)
+    chosen = {name: value for name, value in choices.items() if value is not None}
+    make_body = _body_maker(event, chosen, event_id)
     if bad_signature:
         secret = secrets.token_hex(32)
     target = _target(url=url, secret=secret, hub_key=hub_key)
@@ -73,7 +74,7 @@ def send(
         results = [_post(session, target, make_body()) for _ in range(count)]
     if count > 1:
         _print_summary(results)
-    if not all(200 <= result.status < 300 for result in results):
+    if not all(200 <= status < 300 for status, _ in results):
         sys.exit(1)
 
 
@@ -90,17 +91,13 @@ class _Target:
         }
 
 
-@dataclass(frozen=True)
-class _Result:
-    status: int
-    milliseconds: float
-
-
-def _body_maker(event: str, choices: Choices, event_id: str | None) -> Callable[[], bytes]:
+def _body_maker(
+    event: str, choices: Mapping[str, str], event_id: str | None
+) -> Callable[[], bytes]:
     name = event_name(event)
     if name:
-        if unfit := unfit_choices(name, choices):
-            options = ", ".join(f"--{choice}" for choice in unfit)
+        if choices and not has_content_item(name):
+            options = ", ".join(f"--{choice}" for choice in choices)
             raise click.UsageError(f"{name} has no content item, so {options} has no place in it.")
         return lambda: sample(name, choices, event_id=event_id)
     path = Path(event)
@@ -108,7 +105,7 @@ def _body_maker(event: str, choices: Choices, event_id: str | None) -> Callable[
         raise click.UsageError(
             f"{event!r} is no event that Amplience sends, and no file. {suggestion(event)}"
         )
-    if choices.made or event_id:
+    if choices or event_id:
         raise click.UsageError(
             "A file is sent as it is: --id, --item, --label, --locale and --schema change samples."
         )
@@ -147,7 +144,8 @@ def _print(target: _Target, body: bytes) -> None:
     click.echo(body)
 
 
-def _post(session: requests.Session, target: _Target, body: bytes) -> _Result:
+def _post(session: requests.Session, target: _Target, body: bytes) -> tuple[int, float]:
+    """Post once and print the answer; returns its status and milliseconds."""
     started = time.perf_counter()
     try:
         answer = session.post(
@@ -165,15 +163,15 @@ def _post(session: requests.Session, target: _Target, body: bytes) -> _Result:
         raise click.ClickException(
             f"no answer from {masked_url(target.url)}: {why_no_answer(problem)}"
         ) from problem
-    result = _Result(answer.status_code, (time.perf_counter() - started) * 1000)
+    milliseconds = (time.perf_counter() - started) * 1000
     text = " ".join(answer.text[:_LONGEST_ANSWER].split())
-    click.echo(f"{result.status} {answer.reason}  {result.milliseconds:.0f} ms  {text}")
-    return result
+    click.echo(f"{answer.status_code} {answer.reason}  {milliseconds:.0f} ms  {text}")
+    return answer.status_code, milliseconds
 
 
-def _print_summary(results: list[_Result]) -> None:
-    statuses = Counter(result.status for result in results)
-    times = [result.milliseconds for result in results]
+def _print_summary(results: list[tuple[int, float]]) -> None:
+    statuses = Counter(status for status, _ in results)
+    times = [milliseconds for _, milliseconds in results]
     by_status = ", ".join(
         f"{number} answered {status}" for status, number in sorted(statuses.items())
     )

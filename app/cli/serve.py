@@ -44,8 +44,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 def _end_with_parent(parent: int, number: int) -> None:
     """Have Linux send this process a signal when the parent ends, also when it is killed.
 
-    Runs in the child before its program: a parent that is killed with -9 can tell nobody. Elsewhere
-    than on Linux nothing is done, and the children outlive such a parent.
+    Runs in the child before its program: a parent that is killed with -9 cannot stop its
+    children. On other systems than Linux they outlive such a parent.
     """
     if _LIBC is None:
         return

@@ -129,24 +129,22 @@ def _print_others(found: Sequence[Webhook], wanted: WantedWebhook) -> None:
 def _print_changes(found: Webhook | None, changes: Mapping[str, Any]) -> None:
     """Print what changes, without the secret."""
     for name, value in changes.items():
-        if name == "secret":
-            click.echo("  secret: the first webhook secret of the settings")
-        elif name == "events":
+        if name == "events":
             before = set(found.events) if found else set()
-            for event in sorted(set(value) - before):
-                click.echo(f"  events: + {event}")
-            for event in sorted(before - set(value)):
-                click.echo(f"  events: - {event}")
+            texts = [f"+ {event}" for event in sorted(set(value) - before)]
+            texts += [f"- {event}" for event in sorted(before - set(value))]
         elif name == "filters":
-            click.echo(f"  filters: {_filter_text(value)}")
+            texts = [_filter_text(value)]
         else:
-            click.echo(f"  {name}: {value}")
+            texts = ["the first webhook secret of the settings" if name == "secret" else value]
+        for text in texts:
+            click.echo(f"  {name}: {text}")
 
 
 def _filter_text(filters: Sequence[Mapping[str, Any]]) -> str:
     if not filters:
         return "none"
-    (path, values) = filters[0]["arguments"]
+    path, values = filters[0]["arguments"]
     return f"{path['jsonPath']} in {', '.join(values['value'])}"
 
 

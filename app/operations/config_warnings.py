@@ -27,8 +27,8 @@ def config_warnings(settings: Settings) -> list[ConfigProblem]:
         *([_NO_EXPORTER] if settings.traces_endpoint and not tracing.can_export() else []),
         *(
             warning
-            for place in settings.destinations
-            for warning in _of_destination(place, forwarded=place.name in forwarded)
+            for each in settings.destinations
+            for warning in _of_destination(each, forwarded=each.name in forwarded)
         ),
     ]
 
@@ -42,7 +42,7 @@ _NO_RULES = ConfigProblem(
 
 _NO_EXPORTER = ConfigProblem(
     place="OTEL_EXPORTER_OTLP_ENDPOINT",
-    message="Spans are asked for, and the packages that send them are not installed.",
+    message="Tracing is configured, but the packages that export spans are not installed.",
     advice="Install dc-relay[otel], or set OTEL_SDK_DISABLED=true.",
 )
 
@@ -57,21 +57,21 @@ def _of_hub(hub: Hub) -> Iterator[ConfigProblem]:
         )
 
 
-def _of_destination(place: Destination, *, forwarded: bool) -> Iterator[ConfigProblem]:
-    where = f"destinations.{place.name}"
-    if forwarded and not place.signing_secrets:
+def _of_destination(destination: Destination, *, forwarded: bool) -> Iterator[ConfigProblem]:
+    where = f"destinations.{destination.name}"
+    if forwarded and not destination.signing_secrets:
         yield ConfigProblem(
             place=where,
             message="What is forwarded is not signed: the receiver cannot tell who sent it.",
             advice="Give it a signing_secret (FORWARD_SIGNING_SECRET).",
         )
-    for problem in try_templates(place):
+    for problem in try_templates(destination):
         yield ConfigProblem(
             place=where,
             message=f"Tried on a sample, {problem}.",
             advice="Correct it, unless your content differs from the sample or never comes so.",
         )
-    if urlsplit(place.url).scheme == "http":
+    if urlsplit(destination.url).scheme == "http":
         yield ConfigProblem(
             place=where,
             message="Its URL is http://: content and headers travel unencrypted.",

@@ -43,9 +43,7 @@ class LocalizeExisting(BulkOperation):
     items: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Sort the choices; raises `RequestInvalid` where they choose nothing."""
-        for name in ("schemas", "repositories", "items"):
-            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
+        """Raise `RequestInvalid` where nothing is chosen, or by what cannot be an id."""
         if not (self.schemas or self.repositories or self.items):
             raise RequestInvalid("Which items? Give --schema, --repository or --item.")
         for identifier in (*self.repositories, *self.items):
@@ -59,9 +57,9 @@ class LocalizeExisting(BulkOperation):
         """What makes two runs the same."""
         return {
             "hub": self.hub.key,
-            "schemas": list(self.schemas),
-            "repositories": list(self.repositories),
-            "items": list(self.items),
+            "schemas": sorted(set(self.schemas)),
+            "repositories": sorted(set(self.repositories)),
+            "items": sorted(set(self.items)),
             "locales": list(self.spec.locales),
             "source_locale": self.spec.source_locale,
             "set_missing_locale": self.spec.set_missing_locale,
@@ -70,7 +68,7 @@ class LocalizeExisting(BulkOperation):
     def parts(self, _position: Any, _listed: Callable[[], set[str]]) -> Iterator[Part]:
         """List the named items, then what the searches find."""
         if self.items:
-            yield Part(tuple(BulkItem(identifier, self.kind) for identifier in self.items))
+            yield Part(tuple(BulkItem(each, self.kind) for each in sorted(set(self.items))))
         for query in self._queries():
             for page in found_items(self.client, self.hub_id, query):
                 yield Part(tuple(bulk_item(item, self.kind) for item in page if self._wants(item)))

@@ -1,6 +1,6 @@
 """Missed webhooks: what Amplience could not deliver to us, found in its own log and made up for.
 
-No job's action: a schedule's, or a command's. An event that is not in the ledger is written there
+Run by a schedule or a command. An event that is not in the database is written there
 with the jobs that the rules want of it, as far as the item's present state still asks for them. It
 may run in several processes at once: ids are made from the event's own, so nothing is written
 twice.
