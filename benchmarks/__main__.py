@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 
-from app.cli.common import interrupt_on_signals
+from app.cli.sandbox import interrupt_on_signals
 from benchmarks import machine
 from benchmarks.service import ROOT
 

@@ -11,7 +11,7 @@ import click
 
 from app.amplience.management import ManagementClient
 from app.cli.common import SETTINGS, json_option, with_options
-from app.config import Destination, Hub, Settings
+from app.config import Hub, Settings
 from app.errors import (
     AppError,
     NoSuchRecord,
@@ -42,12 +42,12 @@ def print_next(cursor: str | None) -> None:
         click.echo(f"There may be more: --cursor {cursor}")
 
 
-def each_page(step: Callable[[str | None], Any], *counted: str) -> dict[str, Any]:
-    """Do `step` with every cursor and add up its fields `counted` and `refused`."""
+def each_page(step: Callable[..., Any], *counted: str) -> dict[str, Any]:
+    """Call `step` with the `cursor` of each page; adds up its fields `counted` and `refused`."""
     counts, refused = Counter[str](), Counter[str]()
     cursor: str | None = None
     while True:
-        done = step(cursor)
+        done = step(cursor=cursor)
         counts.update({name: getattr(done, name) for name in counted})
         refused += done.refused
         cursor = done.next
@@ -68,44 +68,6 @@ def open_database(settings: Settings) -> Iterator[Storage]:
             yield storage
         except CursorInvalid as error:
             raise click.UsageError("--cursor is not one that a list printed.") from error
-
-
-def choose_hub(settings: Settings, key: str | None) -> Hub:
-    """The hub of the settings called `key`, or the only one; else a UsageError."""
-    keys = ", ".join(hub.key for hub in settings.hubs)
-    if key is None:
-        if len(settings.hubs) != 1:
-            raise click.UsageError(f"There are several hubs: choose one with --hub: {keys}.")
-        return settings.hubs[0]
-    hub = settings.hub(key)
-    if hub is None:
-        raise click.UsageError(f"There is no hub {key!r} in the settings. There is: {keys}.")
-    return hub
-
-
-def choose_destination(settings: Settings, name: str) -> Destination:
-    """The destination called `name`; a UsageError where there is none."""
-    destination = settings.destination(name)
-    if destination is None:
-        raise unknown_destination(name, [each.name for each in settings.destinations])
-    return destination
-
-
-def unknown_destination(name: str, known: list[str]) -> click.UsageError:
-    """The error for a name that is none of the known ones."""
-    return click.UsageError(
-        f"There is no destination {name!r}. There is: {', '.join(known) or 'none'}."
-    )
-
-
-def hub_id_of(hub: Hub) -> str:
-    """Amplience's id of the hub; a UsageError where the settings do not have it."""
-    if hub.id is None:
-        raise click.UsageError(
-            f"The id of the hub {hub.key} is not set: set AMPLIENCE_HUB_ID, or id in"
-            f" [hubs.{hub.key}]; `dc-relay check` lists the hubs."
-        )
-    return hub.id
 
 
 @contextmanager

@@ -15,15 +15,16 @@ import click
 from app.amplience.delivery import DeliveryClient
 from app.amplience.management import ManagementClient
 from app.bootstrap import build_worker
-from app.cli.access import (
+from app.cli.access import click_error, management_of, open_database
+from app.cli.common import (
     choose_destination,
     choose_hub,
-    click_error,
     hub_id_of,
-    management_of,
-    open_database,
+    hub_option,
+    settings_or_exit,
+    start_observing,
+    with_options,
 )
-from app.cli.common import hub_option, settings_or_exit, start_observing, with_options
 from app.cli.output import Progress, print_json
 from app.config import Hub, Settings
 from app.errors import AmplienceError, StorageUnavailable
@@ -204,8 +205,8 @@ def resync(
         sent=sent,
         delivery=delivery,
         management=bulk.management() if hub.credentials else None,
-        many=remove_many,
-        only_tell=bulk.dry_run,
+        confirmed=remove_many,
+        dry_run=bulk.dry_run,
     )
     bulk.run(Resync(hub, to, types, rules, rule_name, settings.destinations, delivery, removals))
 

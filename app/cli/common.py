@@ -1,26 +1,22 @@
-"""What all commands share: options, settings, logs and error reports, and ending on a signal."""
+"""What all commands share: options, settings, the choice of a hub, logs and error reports."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
 from app import __version__
-from app.config import Settings, load_settings
+from app.config import Destination, Hub, Settings, load_settings
 from app.errors import ConfigError
 from app.observability import configure_logging, configure_sentry
 
 FAULTY_CONFIGURATION = 2
 # Where the click context keeps the settings once they are loaded.
 SETTINGS = __name__
-# From a supervisor, and from a terminal that is closed.
-_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -68,16 +64,39 @@ def start_observing(settings: Settings) -> None:
     )
 
 
-def interrupt_on_signals() -> None:
-    """Have SIGTERM and SIGHUP raise `KeyboardInterrupt`, so that child processes end as well.
+def choose_hub(settings: Settings, key: str | None) -> Hub:
+    """The hub of the settings called `key`, or the only one; else a UsageError."""
+    keys = ", ".join(hub.key for hub in settings.hubs)
+    if key is None:
+        if len(settings.hubs) != 1:
+            raise click.UsageError(f"There are several hubs: choose one with --hub: {keys}.")
+        return settings.hubs[0]
+    hub = settings.hub(key)
+    if hub is None:
+        raise click.UsageError(f"There is no hub {key!r} in the settings. There is: {keys}.")
+    return hub
 
-    Once: a second signal must not break off what the first one began.
-    """
-    for number in _ENDING_SIGNALS:
-        signal.signal(number, _interrupt)
+
+def choose_destination(settings: Settings, name: str) -> Destination:
+    """The destination called `name`; a UsageError where there is none."""
+    destination = settings.destination(name)
+    if destination is None:
+        raise unknown_destination(name, [each.name for each in settings.destinations])
+    return destination
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    for number in _ENDING_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def unknown_destination(name: str, known: list[str]) -> click.UsageError:
+    """The error for a name that is none of the known ones."""
+    return click.UsageError(
+        f"There is no destination {name!r}. There is: {', '.join(known) or 'none'}."
+    )
+
+
+def hub_id_of(hub: Hub) -> str:
+    """Amplience's id of the hub; a UsageError where the settings do not have it."""
+    if hub.id is None:
+        raise click.UsageError(
+            f"The id of the hub {hub.key} is not set: set AMPLIENCE_HUB_ID, or id in"
+            f" [hubs.{hub.key}]; `dc-relay check` lists the hubs."
+        )
+    return hub.id

@@ -26,8 +26,8 @@ from app.amplience.delivery import (
     ReadParameters,
 )
 from app.amplience.filtering import MOST_PATHS, FilterQuery
-from app.cli.access import choose_hub, hub_id_of, management_of
-from app.cli.common import hub_option, settings_or_exit, with_options
+from app.cli.access import management_of
+from app.cli.common import choose_hub, hub_id_of, hub_option, settings_or_exit, with_options
 from app.cli.output import print_json
 from app.config import Delivery, Hub, Settings
 from app.errors import AmplienceError, NotFound

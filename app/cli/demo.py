@@ -24,7 +24,7 @@ from typing import IO, Any
 import click
 import requests
 
-from app.cli.common import interrupt_on_signals
+from app.cli.sandbox import interrupt_on_signals
 from app.cli.sandbox import settings as sandbox_settings
 from app.ledger import Counts, counts
 from app.sandbox import SandboxOptions, SandboxServer

@@ -10,8 +10,8 @@ import click
 
 from app.advice import why_paused
 from app.bootstrap import send_test
-from app.cli.access import choose_destination, open_database, unknown_destination
-from app.cli.common import json_option, settings_or_exit
+from app.cli.access import open_database
+from app.cli.common import choose_destination, json_option, settings_or_exit, unknown_destination
 from app.cli.output import age, print_json, print_table
 from app.config import Settings
 from app.destinations.hiding import masked_url

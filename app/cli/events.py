@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from app.cli.access import choose_hub, each_page, open_database, page_options, print_next
-from app.cli.common import hub_option, json_option, settings_or_exit, with_options, yes_option
+from app.cli.access import each_page, open_database, page_options, print_next
+from app.cli.common import (
+    choose_hub,
+    hub_option,
+    json_option,
+    settings_or_exit,
+    with_options,
+    yes_option,
+)
 from app.cli.jobs import print_job
 from app.cli.output import counted, print_json, print_pairs, print_table
 from app.cli.sampling import event_name, sample
@@ -159,10 +167,8 @@ def _replay_many(settings: Settings, wanted: EventFilter, *, yes: bool, as_json:
     plan = planner(settings)
     with open_database(settings) as storage:
         if yes:
-            found = each_page(
-                lambda cursor: replay_where(storage, wanted, plan, cursor=cursor),
-                *("events", "jobs", "active"),
-            )
+            step = partial(replay_where, storage, wanted, plan)
+            found = each_page(step, "events", "jobs", "active")
         else:
             found = {"dry_run": True, "events": count_events(storage, wanted)}
     if as_json:

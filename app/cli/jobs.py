@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -113,9 +114,7 @@ def retry(*, job: tuple[int, ...], yes: bool, as_json: bool, **chosen: Any) -> N
     wanted = _filter({**chosen, "state": wanted.state or "dead"})
     with open_database(settings_or_exit()) as storage:
         if yes:
-            found = each_page(
-                lambda cursor: retry_where(storage, wanted, cursor=cursor), "jobs", "superseded"
-            )
+            found = each_page(partial(retry_where, storage, wanted), "jobs", "superseded")
         else:
             found = {"dry_run": True, "jobs": count_jobs(storage, wanted)}
     if as_json:

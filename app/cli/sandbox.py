@@ -9,11 +9,14 @@ import contextlib
 import secrets
 import shlex
 import signal
+from types import FrameType
 
 import click
 
-from app.cli.common import interrupt_on_signals
 from app.sandbox import SandboxOptions, SandboxServer
+
+# From a supervisor, and from a terminal that is closed.
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def settings(url: str, options: SandboxOptions, webhook_secret: str) -> dict[str, str]:
@@ -31,6 +34,21 @@ def settings(url: str, options: SandboxOptions, webhook_secret: str) -> dict[str
         "FORWARD_URL": f"{url}/downstream/default",
         "FORWARD_ALLOW_PRIVATE": "1",
     }
+
+
+def interrupt_on_signals() -> None:
+    """Have SIGTERM and SIGHUP raise `KeyboardInterrupt`, so that child processes end as well.
+
+    Once: a second signal must not break off what the first one began.
+    """
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @click.command()

@@ -16,7 +16,7 @@ import click
 import requests
 
 from app import __version__
-from app.cli.access import choose_hub
+from app.cli.common import choose_hub
 from app.cli.sampling import event_name, has_content_item, sample, suggestion
 from app.config import load_settings
 from app.destinations.sending import masked_url

@@ -16,9 +16,9 @@ from marshmallow import ValidationError
 
 from app.amplience.management import ManagementClient
 from app.amplience.webhooks import Webhook
-from app.cli.access import choose_hub, hub_id_of, management_of, open_database
+from app.cli.access import management_of, open_database
 from app.cli.bulk import exit_when_unfinished
-from app.cli.common import hub_option, json_option, settings_or_exit
+from app.cli.common import choose_hub, hub_id_of, hub_option, json_option, settings_or_exit
 from app.cli.output import print_json
 from app.config import Hub, Settings
 from app.config.fields import Duration

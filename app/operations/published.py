@@ -50,7 +50,7 @@ def published_pages(
 
 
 class TooManyRemovals(AppError):
-    """More than half of what was sent would be removed; `Removals.many` must confirm it."""
+    """More than half of what was sent would be removed, and `Removals.confirmed` is not set."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Removals:
     """Finds what is to be removed.
 
     `sent` returns what the destination was sent as published; see `published_before`. Without
-    `management` nothing is removed. If it is more than half of `sent`, `many` must confirm that;
-    with `only_tell` the part carries a notice in place of the error.
+    `management` nothing is removed. Removing more than half of `sent` must be `confirmed`; in a
+    `dry_run` the part carries a notice in place of the error.
     """
 
     sent: Callable[[], Mapping[str, tuple[str, int]]]
     delivery: DeliveryClient
     management: ManagementClient | None
-    many: bool = False
-    only_tell: bool = False
+    confirmed: bool = False
+    dry_run: bool = False
 
     def parts(self, listed: set[str]) -> Iterator[Part]:
         """Items that are gone, of those that were sent and are not `listed`."""
@@ -105,10 +105,10 @@ class Removals:
                 yield _removal(identifier, item, schema, version)
 
     def _check(self, gone: int, known: int) -> str | None:
-        if self.many or gone <= known * _MOST_REMOVED:
+        if self.confirmed or gone <= known * _MOST_REMOVED:
             return None
         text = f"{gone} of {known} items that were sent would be removed."
-        if not self.only_tell:
+        if not self.dry_run:
             raise TooManyRemovals(
                 f"{text} If that is right, run the same command with --remove-many. What is"
                 " published is being sent; nothing is removed."
