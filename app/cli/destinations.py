@@ -140,8 +140,10 @@ def test(*, name: str, as_json: bool) -> None:
         print_json(schemas.Trial().dump(trial))
     elif trial.ok:
         text = " ".join(trial.answer.split())
-        click.echo(f"{name} took it: {trial.status} in {trial.milliseconds} ms. {text}".rstrip())
+        click.echo(
+            f"{name} accepted it: {trial.status} in {trial.milliseconds} ms. {text}".rstrip()
+        )
     else:
-        click.echo(f"{name} did not take it: {trial.message}")
+        click.echo(f"{name} did not accept it: {trial.message}")
     if not trial.ok:
         sys.exit(1)

@@ -215,11 +215,11 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     for one in report.missed:
         actions = ", ".join(one.actions) or "nothing to do any more"
         click.echo(f"{one.event_id}  {one.name}  {one.item_id or ''}: {actions}")
-    verb = "would be made up for" if dry_run else "made up for"
+    recovered = "would be recovered" if dry_run else "recovered"
     click.echo(
-        f"{report.requests} requests, {report.failed} not delivered: {report.known} known all the"
-        f" same, {len(report.missed)} {verb}, {report.unreadable} that name no event;"
-        f" {report.pending} are under way."
+        f"{report.requests} requests, {report.failed} not delivered: {report.known} received all"
+        f" the same, {len(report.missed)} {recovered}, {report.unreadable} without a readable"
+        f" event; {report.pending} pending."
     )
     if report.unreadable:
-        click.echo("What names no event cannot be made up for: `dc-relay resync` sends all again.")
+        click.echo("Unreadable events cannot be recovered: `dc-relay resync` sends all again.")

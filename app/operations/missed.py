@@ -1,9 +1,8 @@
-"""Missed webhooks: what Amplience could not deliver to us, found in its own log and made up for.
+"""Missed webhooks: find what Amplience could not deliver in its own log, and recover it.
 
-Run by a schedule or a command. An event that is not in the database is written there
-with the jobs that the rules want of it, as far as the item's present state still asks for them. It
-may run in several processes at once: ids are made from the event's own, so nothing is written
-twice.
+Run by a schedule or a command. An event that is not in the database is written there with the jobs
+that the rules want of it, as far as the item's present state still asks for them. It may run in
+several processes at once: ids are made from the event's own, so nothing is written twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is published of a content type, and what of that which was sent is published no more.
+"""Published items of a content type, and items that were sent but are no longer published.
 
-Nothing is believed to be gone because a search did not find it: Content Delivery 2 must not have
-it, and the Management API must say so as well.
+A search that does not find an item proves nothing: Content Delivery 2 must not have it, and the
+Management API must say that it is not published.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads Amplience's log of what it sent for a webhook, whose form is not documented. Pure.
 
-Every reading looks in the places where such a log can have a thing, and says None where it finds
-nothing. A webhook is ours when its label says so.
+Each reader looks in every place where such a log may have the value, and returns None where it
+finds none. A webhook is ours when its label says so.
 """
 
 from __future__ import annotations

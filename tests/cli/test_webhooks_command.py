@@ -352,7 +352,7 @@ def test_dry_run_shows_what_was_missed_and_writes_nothing(
     for _ in range(2):
         result = invoke("webhooks", "missed", "--dry-run", env=missing)
         assert f"{item}: localize" in result.stdout
-        assert "1 would be made up for" in result.stdout
+        assert "1 would be recovered" in result.stdout
     assert written(storage) == set()
 
 
