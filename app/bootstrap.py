@@ -21,7 +21,6 @@ from app.actions.alert import SendAlert
 from app.actions.dropping import Drop, ForwardOrDrop
 from app.actions.forward import Forward, ForwardTiming, HubContent
 from app.actions.localize import Localize
-from app.actions.missed import MissedWebhooks
 from app.actions.unpublish import Unpublish
 from app.amplience.delivery import DeliveryClient
 from app.amplience.loader import ContentLoader
@@ -40,6 +39,7 @@ from app.events import WebhookEvent
 from app.ledger import Accepted, Job, Pace, Readiness, accept, prune, readiness
 from app.ledger.history import keep_history
 from app.observability import webhooks_by_outcome
+from app.operations.missed import MissedWebhooks
 from app.rules import Plan
 from app.storage import GroupCommit, Storage
 from app.worker import Chore, Runner, Worker, WorkerOptions

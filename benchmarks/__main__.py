@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 
-from app.cli.interrupting import end_as_by_interrupt
+from app.cli.sandbox import interrupt_on_signals
 from benchmarks import machine
 from benchmarks.service import ROOT
 
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help=", ".join(SCRIPTS))
     parser.add_argument("--print", action="store_true", help="write to standard output alone")
     asked = parser.parse_args()
-    end_as_by_interrupt()
+    interrupt_on_signals()
     wanted = asked.scripts or SCRIPTS
     if unknown := set(wanted) - set(SCRIPTS):
         parser.error(f"no script is called {', '.join(sorted(unknown))}")

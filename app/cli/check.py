@@ -1,24 +1,20 @@
-"""`dc-relay check`: the configuration, then every connection, before anything runs.
-
-Only shows: what is checked, and how, is in the modules beside it.
-"""
+"""`dc-relay check`: the configuration, then every connection, before anything runs."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
-from app.cli.checks import Outcome, checks_of, run
-from app.cli.starting import FAULTY_CONFIGURATION, settings_or_exit
-from app.cli.surprises import surprises
+from app.cli.common import FAULTY_CONFIGURATION, settings_or_exit
+from app.cli.output import counted, print_json
 from app.config import Settings, load_settings
 from app.errors import ConfigError, ConfigProblem
-from app.observability import Mask
+from app.operations.checks import Outcome, run_checks
+from app.operations.config_warnings import config_warnings
 
 _NAME_WIDTH = 27
 
@@ -41,78 +37,63 @@ def check(*, as_json: bool, offline: bool, timeout: float) -> None:
     connection failed.
     """
     settings = _settings_or_json() if as_json else settings_or_exit()
-    warnings = surprises(settings)
+    warnings = config_warnings(settings)
     if not as_json:
-        _tell_configuration(settings, warnings)
+        _print_configuration(settings, warnings)
     outcomes = []
-    for outcome in _outcomes(settings, timeout=timeout) if not offline else ():
+    for outcome in () if offline else run_checks(settings, limit=timeout):
         outcomes.append(outcome)
         if not as_json:
-            _tell(outcome)
+            _print_outcome(outcome)
+    failed = sum(not outcome.ok for outcome in outcomes)
     if as_json:
-        _print_json([], warnings, outcomes)
+        _print_report([], warnings, outcomes)
+    elif failed:
+        click.echo(f"{failed} of {len(outcomes)} checks failed.")
     else:
-        _tell_sum(outcomes)
-    if not all(outcome.ok for outcome in outcomes):
+        click.echo("All is fine." if outcomes else "The configuration is fine.")
+    if failed:
         sys.exit(1)
-
-
-def _outcomes(settings: Settings, *, timeout: float) -> Iterable[Outcome]:
-    # Details are made without secrets; what Amplience answers is quoted, so they are masked too.
-    mask = Mask(settings.secrets)
-    for each in checks_of(settings, limit=timeout):
-        found = run(each, limit=timeout)
-        yield Outcome(found.name, found.ok, mask.text(found.detail), found.milliseconds)
 
 
 def _settings_or_json() -> Settings:
     try:
         return load_settings(os.environ)
     except ConfigError as error:
-        _print_json(error.problems, [], [])
+        _print_report(error.problems, [], [])
         sys.exit(FAULTY_CONFIGURATION)
 
 
-def _print_json(
+def _print_report(
     problems: Sequence[ConfigProblem],
     warnings: Sequence[ConfigProblem],
     outcomes: Sequence[Outcome],
 ) -> None:
-    found = {
-        "ok": not problems and all(outcome.ok for outcome in outcomes),
-        "problems": [asdict(problem) for problem in problems],
-        "warnings": [asdict(warning) for warning in warnings],
-        "checks": [asdict(outcome) for outcome in outcomes],
-    }
-    click.echo(json.dumps(found, indent=2))
-
-
-def _tell_configuration(settings: Settings, warnings: Sequence[ConfigProblem]) -> None:
-    counted = (
-        f"{len(found)} {name}{'' if len(found) == 1 else 's'}"
-        for name, found in (
-            ("hub", settings.hubs),
-            ("rule", settings.rules),
-            ("destination", settings.destinations),
-        )
+    print_json(
+        {
+            "ok": not problems and all(outcome.ok for outcome in outcomes),
+            "problems": [asdict(problem) for problem in problems],
+            "warnings": [asdict(warning) for warning in warnings],
+            "checks": [asdict(outcome) for outcome in outcomes],
+        }
     )
-    _line("✓", "green", "configuration", ", ".join(counted))
+
+
+def _print_configuration(settings: Settings, warnings: Sequence[ConfigProblem]) -> None:
+    counts = (
+        counted(len(settings.hubs), "hub"),
+        counted(len(settings.rules), "rule"),
+        counted(len(settings.destinations), "destination"),
+    )
+    _print_line("✓", "green", "configuration", ", ".join(counts))
     for warning in warnings:
-        _line("!", "yellow", warning.place, f"{warning.message} {warning.advice}")
+        _print_line("!", "yellow", warning.place, f"{warning.message} {warning.advice}")
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome) -> None:
     mark, color = ("✓", "green") if outcome.ok else ("✗", "red")
-    _line(mark, color, outcome.name, f"{outcome.detail} ({outcome.milliseconds} ms)")
+    _print_line(mark, color, outcome.name, f"{outcome.detail} ({outcome.milliseconds} ms)")
 
 
-def _tell_sum(outcomes: Sequence[Outcome]) -> None:
-    failed = sum(not outcome.ok for outcome in outcomes)
-    if failed:
-        click.echo(f"{failed} of {len(outcomes)} checks failed.")
-    else:
-        click.echo("All is fine." if outcomes else "The configuration is fine.")
-
-
-def _line(mark: str, color: str, name: str, text: str) -> None:
+def _print_line(mark: str, color: str, name: str, text: str) -> None:
     click.echo(f"{click.style(mark, fg=color)} {name:<{_NAME_WIDTH}} {text}")

@@ -1,6 +1,6 @@
-"""`dc-relay content`: published content as Content Delivery 2 gives it, on stdout as JSON.
+"""`dc-relay content`: published content as Content Delivery 2 returns it, on stdout as JSON.
 
-It only reads, and works without the database. What the content is for, it must not know.
+It only reads, and works without the database.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -26,12 +26,22 @@ from app.amplience.delivery import (
     ReadParameters,
 )
 from app.amplience.filtering import MOST_PATHS, FilterQuery
-from app.cli.choosing import chosen_hub, hub_id_of, management_of, telling_failures
-from app.cli.starting import settings_or_exit
+from app.cli.access import management_of
+from app.cli.common import choose_hub, hub_id_of, hub_option, settings_or_exit, with_options
+from app.cli.output import print_json
 from app.config import Delivery, Hub, Settings
 from app.errors import AmplienceError, NotFound
 
 _SCHEMA = "/_meta/schema"
+_read_options = with_options(
+    click.option("--format", "form", type=click.Choice(["inlined", "linked"]), default="inlined"),
+    click.option("--locale", help="A list such as fr-FR,en-*,* ; default: every locale's value."),
+    hub_option,
+    click.option(
+        "--staging", is_flag=True, help="What was saved last: the virtual staging environment."
+    ),
+    click.option("--staging-url", help="Its address; default: the one in the hub's settings."),
+)
 
 
 @click.group()
@@ -44,14 +54,8 @@ def content() -> None:
 @click.option(
     "--depth", default="all", show_default=True, help="root, all, or 0 to 22 for one item."
 )
-@click.option("--format", "form", type=click.Choice(["inlined", "linked"]), default="inlined")
-@click.option("--locale", help="A list such as fr-FR,en-*,* ; default: every locale's value.")
 @click.option("--key", "as_keys", is_flag=True, help="Take a name that looks like an id as a key.")
-@click.option("--hub", "hub_key", help="The hub of the settings; needed where there are several.")
-@click.option(
-    "--staging", is_flag=True, help="What was saved last: the virtual staging environment."
-)
-@click.option("--staging-url", help="Its address; default: the one in the hub's settings.")
+@_read_options
 def get(
     *,
     names: tuple[str, ...],
@@ -59,9 +63,7 @@ def get(
     form: Any,
     locale: str | None,
     as_keys: bool,
-    hub_key: str | None,
-    staging: bool,
-    staging_url: str | None,
+    **source: Any,
 ) -> None:
     """Print content items by their ids or delivery keys.
 
@@ -69,16 +71,13 @@ def get(
     what is not published. Exits with 1 where one is not published.
     """
     settings = settings_or_exit()
-    hub = chosen_hub(settings, hub_key)
-    with telling_failures(settings):
-        wanted = [_request(name, as_key=as_keys) for name in names]
-        source = _source(settings, hub, staging=staging or bool(staging_url), url=staging_url)
-        with closing(DeliveryClient(source)) as client:
-            if len(wanted) == 1:
-                found = [_one(client, wanted[0], ReadParameters(_depth(depth), form, locale))]
-            else:
-                parameters = ContentParameters(_shallow_or_all(depth), form, locale)
-                found = client.fetch(wanted, parameters)
+    hub = choose_hub(settings, source.pop("hub_key"))
+    wanted = [_request(name, as_key=as_keys) for name in names]
+    with closing(DeliveryClient(_source(settings, hub, **source))) as client:
+        if len(wanted) == 1:
+            found = [_one(client, wanted[0], ReadParameters(_depth(depth), form, locale))]
+        else:
+            found = client.fetch(wanted, ContentParameters(_root_or_all(depth), form, locale))
     _print_results(names, found)
 
 
@@ -88,13 +87,7 @@ def get(
 @click.option("--sort", metavar="KEY[:desc]", help="A sort key of the content type.")
 @click.option("--all", "every", is_flag=True, help="All pages, not the first 12 items.")
 @click.option("--depth", type=click.Choice(["root", "all"]), default="all", show_default=True)
-@click.option("--format", "form", type=click.Choice(["inlined", "linked"]), default="inlined")
-@click.option("--locale", help="A list such as fr-FR,en-*,* ; default: every locale's value.")
-@click.option("--hub", "hub_key", help="The hub of the settings; needed where there are several.")
-@click.option(
-    "--staging", is_flag=True, help="What was saved last: the virtual staging environment."
-)
-@click.option("--staging-url", help="Its address; default: the one in the hub's settings.")
+@_read_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON array in place of a line per item.")
 def filter_content(
     *,
@@ -105,10 +98,8 @@ def filter_content(
     depth: Any,
     form: Any,
     locale: str | None,
-    hub_key: str | None,
-    staging: bool,
-    staging_url: str | None,
     as_json: bool,
+    **source: Any,
 ) -> None:
     """Print the content items that match, a line of JSON for each.
 
@@ -116,17 +107,21 @@ def filter_content(
     Each path but /_meta/schema must be filterable in the content type.
     """
     settings = settings_or_exit()
-    hub = chosen_hub(settings, hub_key)
-    with telling_failures(settings):
-        query = _query(schema, where, sort)
-        source = _source(settings, hub, staging=staging or bool(staging_url), url=staging_url)
-        with closing(DeliveryClient(source)) as client:
-            found = _matching(client, query, ContentParameters(depth, form, locale), every=every)
-            if as_json:
-                click.echo(json.dumps([_shown(one) for one in found], indent=2))
-                return
-            for one in found:
-                click.echo(json.dumps(_shown(one), ensure_ascii=False))
+    hub = choose_hub(settings, source.pop("hub_key"))
+    query = _query(schema, where, sort)
+    parameters = ContentParameters(depth, form, locale)
+    with closing(DeliveryClient(_source(settings, hub, **source))) as client:
+        read: Iterable[DeliveredContent]
+        if every:
+            read = client.filter_all(query, parameters)
+        else:
+            read = client.filter(query, parameters).contents
+        shown = map(_shown, read)
+        if as_json:
+            print_json(list(shown))
+        else:
+            for one in shown:
+                click.echo(json.dumps(one, ensure_ascii=False))
 
 
 def _request(name: str, *, as_key: bool) -> ContentRequest:
@@ -145,15 +140,15 @@ def _depth(text: str) -> Any:
     return int(text) if text.isdecimal() else text
 
 
-def _shallow_or_all(depth: str) -> Any:
+def _root_or_all(depth: str) -> Any:
     if depth not in ("root", "all"):
         raise click.UsageError("Several items are fetched with --depth root or all: no numbers.")
     return depth
 
 
-def _source(settings: Settings, hub: Hub, *, staging: bool, url: str | None) -> Delivery:
-    if staging and url:
-        return Delivery("staging", url.rstrip("/"))
+def _source(settings: Settings, hub: Hub, *, staging: bool, staging_url: str | None) -> Delivery:
+    if staging_url:
+        return Delivery("staging", staging_url.rstrip("/"))
     if hub.delivery and (not staging or hub.delivery.source == "staging"):
         return hub.delivery
     if not staging:
@@ -188,18 +183,16 @@ def _print_results(names: Sequence[str], found: Sequence[FetchResult]) -> None:
         elif isinstance(one, AmplienceError):
             click.echo(f"{name}: {one}", err=True)
     if len(names) > 1:
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        print_json(shown)
     elif shown[0] is not None:
-        click.echo(json.dumps(shown[0], indent=2, ensure_ascii=False))
+        print_json(shown[0])
     if None in shown:
         sys.exit(1)
 
 
 def _shown(found: DeliveredContent) -> dict[str, Any]:
-    shown: dict[str, Any] = {"content": found.content}
-    return (
-        shown if found.linked_content is None else {**shown, "linkedContent": found.linked_content}
-    )
+    linked = found.linked_content
+    return {"content": found.content, **({} if linked is None else {"linkedContent": linked})}
 
 
 def _query(schema: str | None, where: Sequence[str], sort: str | None) -> FilterQuery:
@@ -231,13 +224,5 @@ def _value(text: str) -> str | float | bool:
 
 
 def _no_number(text: str) -> float:
-    # Python reads NaN and Infinity, which JSON has not.
+    # Python reads NaN and Infinity; JSON has neither.
     raise ValueError(text)
-
-
-def _matching(
-    client: DeliveryClient, query: FilterQuery, parameters: ContentParameters, *, every: bool
-) -> Iterator[DeliveredContent]:
-    if every:
-        return client.filter_all(query, parameters)
-    return iter(client.filter(query, parameters).contents)

@@ -1,4 +1,4 @@
-"""`dc-relay destinations`: how they fare; pause, resume and test them."""
+"""`dc-relay destinations`: their state and queue; pause, resume and test them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import click
 
 from app.advice import why_paused
 from app.bootstrap import send_test
-from app.cli.opening import opened
-from app.cli.paging import as_json_option
-from app.cli.starting import settings_or_exit
-from app.cli.tables import age, print_json, print_table
+from app.cli.access import open_database
+from app.cli.common import choose_destination, json_option, settings_or_exit, unknown_destination
+from app.cli.output import age, print_json, print_table
 from app.config import Settings
 from app.destinations.hiding import masked_url
-from app.errors import VerbRefused
 from app.ledger.mending import pause as pause_destination
 from app.ledger.mending import resume as resume_destination
 from app.ledger.numbers import DestinationRow, list_destinations
@@ -30,20 +28,16 @@ def destinations() -> None:
     """Look at destinations; pause, resume and test them."""
 
 
-def _rows(storage: Storage, settings: Settings) -> list[DestinationRow]:
-    return list_destinations(storage, [place.name for place in settings.destinations])
-
-
 @destinations.command("list")
-@as_json_option
+@json_option
 def list_(*, as_json: bool) -> None:
     """List destinations with their state and queue."""
     settings = settings_or_exit()
-    with opened(settings) as storage:
+    with open_database(settings) as storage:
         rows = _rows(storage, settings)
     if as_json:
-        told = [_document(row, settings) for row in rows]
-        print_json(schemas.DestinationList().dump({"destinations": told}))
+        shown = [_document(row, settings) for row in rows]
+        print_json(schemas.DestinationList().dump({"destinations": shown}))
         return
     print_table(
         ("NAME", "STATE", "WAITING", "RUNNING", "DEAD", "OLDEST"),
@@ -54,9 +48,13 @@ def list_(*, as_json: bool) -> None:
     )
 
 
+def _rows(storage: Storage, settings: Settings) -> list[DestinationRow]:
+    return list_destinations(storage, [each.name for each in settings.destinations])
+
+
 def _document(row: DestinationRow, settings: Settings) -> dict[str, Any]:
-    place = settings.destination(row.name)
-    return {**vars(row), "url": masked_url(place.url) if place else None}
+    destination = settings.destination(row.name)
+    return {**vars(row), "url": masked_url(destination.url) if destination else None}
 
 
 def _state(row: DestinationRow) -> str:
@@ -71,13 +69,12 @@ def _state(row: DestinationRow) -> str:
 
 
 def _change(name: str, change: Callable[[Storage], object], text: str, *, as_json: bool) -> None:
-    """Change one destination, and tell how it stands then."""
+    """Change one destination, and print its new state."""
     settings = settings_or_exit()
-    with opened(settings) as storage:
+    with open_database(settings) as storage:
         names = [row.name for row in _rows(storage, settings)]
         if name not in names:
-            known = ", ".join(names) or "none"
-            raise click.UsageError(f"There is no destination {name!r}. There is: {known}.")
+            raise unknown_destination(name, names)
         change(storage)
         [row] = [row for row in _rows(storage, settings) if row.name == name]
     if as_json:
@@ -88,41 +85,42 @@ def _change(name: str, change: Callable[[Storage], object], text: str, *, as_jso
 
 @destinations.command()
 @click.argument("name")
-@click.option("--reason", default="by-hand", show_default=True, help="For who looks next.")
-@as_json_option
+@click.option("--reason", default="by-hand", show_default=True, help="Why, for other operators.")
+@json_option
 def pause(*, name: str, reason: str, as_json: bool) -> None:
-    """Send a destination nothing more until it is resumed; its queue is kept."""
-
-    def change(storage: Storage) -> None:
-        pause_destination(storage, name, reason)
-
-    _change(name, change, f"{name} is paused; its queue is kept.", as_json=as_json)
+    """Stop sending to a destination until it is resumed; its queue is kept."""
+    _change(
+        name,
+        lambda storage: pause_destination(storage, name, reason),
+        f"{name} is paused; its queue is kept.",
+        as_json=as_json,
+    )
 
 
 @destinations.command()
 @click.argument("name")
-@as_json_option
+@json_option
 def resume(*, name: str, as_json: bool) -> None:
-    """Let a destination have its queue again; where its breaker is open, it is tried now."""
-
-    def change(storage: Storage) -> None:
-        resume_destination(storage, name)
-
-    _change(name, change, f"{name} gets its queue again.", as_json=as_json)
+    """Send a destination its queue again; where its breaker is open, it is tried now."""
+    _change(
+        name,
+        lambda storage: resume_destination(storage, name),
+        f"{name} gets its queue again.",
+        as_json=as_json,
+    )
 
 
 @destinations.command()
 @click.argument("name")
 @click.argument("item")
-@as_json_option
+@json_option
 def forget(*, name: str, item: str, as_json: bool) -> None:
     """Forget what a destination was sent of an item (its id), so that the next job sends it anew.
 
     A way out where jobs of the item are superseded as `newer-sent` without a newer version at the
     destination. Replay or publish the item afterwards.
     """
-    settings = settings_or_exit()
-    with opened(settings) as storage:
+    with open_database(settings_or_exit()) as storage:
         count = forget_sent(storage, destination=name, item_id=item)
     if as_json:
         print_json({"destination": name, "item": item, "forgotten": count})
@@ -134,24 +132,18 @@ def forget(*, name: str, item: str, as_json: bool) -> None:
 
 @destinations.command()
 @click.argument("name")
-@as_json_option
+@json_option
 def test(*, name: str, as_json: bool) -> None:
     """Send a destination one signed message of type dc-relay.test, and show the answer."""
-    settings = settings_or_exit()
-    place = settings.destination(name)
-    if place is None:
-        known = ", ".join(each.name for each in settings.destinations) or "none"
-        raise click.UsageError(f"There is no destination {name!r}. There is: {known}.")
-    try:
-        trial = send_test(place)
-    except VerbRefused as error:
-        raise click.ClickException(f"{error.detail} ({error.reason})") from error
+    trial = send_test(choose_destination(settings_or_exit(), name))
     if as_json:
         print_json(schemas.Trial().dump(trial))
     elif trial.ok:
         text = " ".join(trial.answer.split())
-        click.echo(f"{name} took it: {trial.status} in {trial.milliseconds} ms. {text}".rstrip())
+        click.echo(
+            f"{name} accepted it: {trial.status} in {trial.milliseconds} ms. {text}".rstrip()
+        )
     else:
-        click.echo(f"{name} did not take it: {trial.message}")
+        click.echo(f"{name} did not accept it: {trial.message}")
     if not trial.ok:
         sys.exit(1)

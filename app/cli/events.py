@@ -1,66 +1,72 @@
-"""`dc-relay events`: list, show and replay events, on the database directly."""
+"""`dc-relay events`: list, show and replay events. `dc-relay explain`: which rules want one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import UTC
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import click
 
-from app.cli.job_story import tell_job
-from app.cli.opening import opened
-from app.cli.paging import as_json_option, page_options, tell_next, with_options
-from app.cli.starting import settings_or_exit
-from app.cli.tables import counted, print_json, print_pairs, print_table
+from app.cli.access import each_page, open_database, page_options, print_next
+from app.cli.common import (
+    choose_hub,
+    hub_option,
+    json_option,
+    settings_or_exit,
+    with_options,
+    yes_option,
+)
+from app.cli.jobs import print_job
+from app.cli.output import counted, print_json, print_pairs, print_table
+from app.cli.sampling import event_name, sample
+from app.config import Settings
+from app.events import WebhookEvent
 from app.ledger.filters import STATES, EventFilter
 from app.ledger.mending import replay_event
 from app.ledger.mending_many import replay_where
-from app.ledger.planning import planner
+from app.ledger.planning import planner, reread
 from app.ledger.records import EventStory
 from app.ledger.searching import count_events, find_event, list_events, read_event, show_event
+from app.rules import Explanation, Plan
+from app.schemas import load_event
 from app.web.api import schemas
+from app.web.api.rules import explained
 
-_Command = TypeVar("_Command", bound=Callable[..., object])
-
-
-def _filters(command: _Command) -> _Command:
-    """The options that choose events."""
-    moments = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
-    options = (
-        click.option("--event-id", help="Amplience's id of the event."),
-        click.option("--item", "item_id", help="Id of the content item."),
-        click.option("--label", help="A part of the label."),
-        click.option("--schema", help="A part of the content type's URI."),
-        click.option("--name", help="The event's whole name."),
-        click.option("--hub", help="The hub's key."),
-        click.option("--state", type=click.Choice(STATES), help="It has a job in this state."),
-        click.option("--target", help="It has a job for this destination, or this hub."),
-        click.option("--from", "received_from", type=moments, help="Received then or later (UTC)."),
-        click.option("--to", "received_to", type=moments, help="Received earlier (UTC)."),
-    )
-    return with_options(options)(command)
+_TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
+_filter_options = with_options(
+    click.option("--event-id", help="Amplience's id of the event."),
+    click.option("--item", "item_id", help="Id of the content item."),
+    click.option("--label", help="A part of the label."),
+    click.option("--schema", help="A part of the content type's URI."),
+    click.option("--name", help="The event's whole name."),
+    click.option("--hub", help="The hub's key."),
+    click.option("--state", type=click.Choice(STATES), help="It has a job in this state."),
+    click.option("--target", help="It has a job for this destination, or this hub."),
+    click.option("--from", "received_from", type=_TIME, help="Received then or later (UTC)."),
+    click.option("--to", "received_to", type=_TIME, help="Received earlier (UTC)."),
+)
 
 
 def _filter(chosen: dict[str, Any]) -> EventFilter:
     given = {name: value for name, value in chosen.items() if value is not None}
-    for name in ("received_from", "received_to"):
-        if isinstance(given.get(name), datetime):
-            given[name] = given[name].replace(tzinfo=UTC)
+    for name in given.keys() & {"received_from", "received_to"}:
+        given[name] = given[name].replace(tzinfo=UTC)
     return EventFilter(**given)
 
 
 @click.group()
 def events() -> None:
-    """Look at events, and do them again."""
+    """Look at events, and replay them."""
 
 
 @events.command("list")
-@_filters
+@_filter_options
 @page_options
 def list_(*, limit: int, cursor: str | None, as_json: bool, **chosen: Any) -> None:
     """List events, newest first."""
-    with opened(settings_or_exit()) as storage:
+    with open_database(settings_or_exit()) as storage:
         page = list_events(storage, _filter(chosen), limit=limit, cursor=cursor)
     if as_json:
         print_json(schemas.EventPage().dump(page))
@@ -80,23 +86,23 @@ def list_(*, limit: int, cursor: str | None, as_json: bool, **chosen: Any) -> No
             for row in page.rows
         ),
     )
-    tell_next(page.next)
+    print_next(page.next)
 
 
 @events.command()
 @click.argument("event", metavar="EVENT_ID")
-@as_json_option
+@json_option
 def show(*, event: str, as_json: bool) -> None:
     """Show one event with its jobs and attempts, by Amplience's id or by its number here."""
-    with opened(settings_or_exit()) as storage:
+    with open_database(settings_or_exit()) as storage:
         story = show_event(storage, find_event(storage, event))
     if as_json:
         print_json(schemas.EventWithJobs().dump(story))
-        return
-    _tell(story)
+    else:
+        _print_event(story)
 
 
-def _tell(story: EventStory) -> None:
+def _print_event(story: EventStory) -> None:
     event = story.event
     print_pairs(
         (
@@ -119,31 +125,31 @@ def _tell(story: EventStory) -> None:
         click.echo("\nNo rule wanted it: `dc-relay explain` says why.")
     for job in story.jobs:
         click.echo()
-        tell_job(job)
+        print_job(job)
 
 
 @events.command()
 @click.argument("event", metavar="[EVENT_ID]", required=False)
-@_filters
-@click.option("--yes", is_flag=True, help="Do it; without this, what is found is only counted.")
-@as_json_option
+@_filter_options
+@yes_option
+@json_option
 def replay(*, event: str | None, yes: bool, as_json: bool, **chosen: Any) -> None:
-    """Do one event again, or with options every event that they find.
+    """Replay one event, or with options every event that they find.
 
-    The rules of today decide. A job that waits or runs already stands.
+    The rules of today decide. Jobs that are waiting or running already stay as they are.
     """
     wanted = _filter(chosen)
     if (event is None) == wanted.is_open:
         raise click.UsageError("Name one event, or say with options which ones.")
-    if event is not None:
-        _replay_one(event, as_json=as_json)
-    else:
-        _replay_many(wanted, yes=yes, as_json=as_json)
-
-
-def _replay_one(event: str, *, as_json: bool) -> None:
     settings = settings_or_exit()
-    with opened(settings) as storage:
+    if event is not None:
+        _replay_one(settings, event, as_json=as_json)
+    else:
+        _replay_many(settings, wanted, yes=yes, as_json=as_json)
+
+
+def _replay_one(settings: Settings, event: str, *, as_json: bool) -> None:
+    with open_database(settings) as storage:
         identifier = find_event(storage, event)
         done = replay_event(storage, identifier, planner(settings)(read_event(storage, identifier)))
     if as_json:
@@ -157,38 +163,77 @@ def _replay_one(event: str, *, as_json: bool) -> None:
         click.echo("No rule of today wants it: `dc-relay explain` says why.")
 
 
-def _replay_many(wanted: EventFilter, *, yes: bool, as_json: bool) -> None:
-    settings = settings_or_exit()
+def _replay_many(settings: Settings, wanted: EventFilter, *, yes: bool, as_json: bool) -> None:
     plan = planner(settings)
-    with opened(settings) as storage:
-        if not yes:
-            count = count_events(storage, wanted)
-            _tell_count({"dry_run": True, "events": count}, as_json=as_json)
-            return
-        total: dict[str, Any] = {"dry_run": False, "events": 0, "jobs": 0, "active": 0}
-        refused: dict[str, int] = {}
-        cursor: str | None = None
-        while True:
-            done = replay_where(storage, wanted, plan, cursor=cursor)
-            for name in ("events", "jobs", "active"):
-                total[name] += getattr(done, name)
-            for reason, count in done.refused.items():
-                refused[reason] = refused.get(reason, 0) + count
-            cursor = done.next
-            if cursor is None:
-                break
-    _tell_count({**total, "refused": refused}, as_json=as_json)
-
-
-def _tell_count(counts: dict[str, Any], *, as_json: bool) -> None:
+    with open_database(settings) as storage:
+        if yes:
+            step = partial(replay_where, storage, wanted, plan)
+            found = each_page(step, "events", "jobs", "active")
+        else:
+            found = {"dry_run": True, "events": count_events(storage, wanted)}
     if as_json:
-        print_json(counts)
-    elif counts["dry_run"]:
-        click.echo(f"{counted(counts['events'], 'event')} would be replayed; --yes does it.")
+        print_json(found)
+    elif not yes:
+        click.echo(f"{counted(found['events'], 'event')} would be replayed; --yes does it.")
     else:
         click.echo(
-            f"{counted(counts['events'], 'event')} replayed: {counted(counts['jobs'], 'new job')},"
-            f" {counts['active']} were waiting or running already."
+            f"{counted(found['events'], 'event')} replayed: {counted(found['jobs'], 'new job')},"
+            f" {found['active']} were waiting or running already."
         )
-        for reason, count in counts["refused"].items():
+        for reason, count in found["refused"].items():
             click.echo(f"{count} not replayed: {reason}")
+
+
+@click.command()
+@click.argument("event", metavar="FILE|EVENT_ID|SAMPLE")
+@hub_option
+@json_option
+def explain(*, event: str, hub_key: str | None, as_json: bool) -> None:
+    """Tell which rules want an event, and why not the others.
+
+    The event is a file with a webhook's body, the id of an event that was received, or the name of
+    a sample, such as snapshot.published.
+    """
+    settings = settings_or_exit()
+    found = explained(_event(event, settings, hub_key), settings)
+    if as_json:
+        print_json(schemas.Explained().dump(found))
+        return
+    click.echo(f"{found.name} of hub {found.hub}, item {found.item_id or '-'}")
+    if not found.rules:
+        click.echo("There are no rules.")
+    for explanation in found.rules:
+        _print_explanation(explanation, [plan for plan in found.plans if _is_of(plan, explanation)])
+
+
+def _print_explanation(explanation: Explanation, plans: list[Plan]) -> None:
+    rule = explanation.rule
+    if explanation.item_id:
+        rule += f", item {explanation.item_id}"
+    if explanation.matched:
+        jobs = ", ".join(f"{plan.action} at {plan.target}" for plan in plans)
+        click.echo(f"  yes  {rule}: {jobs or 'one job for all items'}")
+        return
+    found = explanation.found
+    value = "nothing there" if found is None or found == [] else f"here it is {found!r}"
+    click.echo(f"  no   {rule}: it needs that {explanation.condition}; {value}")
+
+
+def _is_of(plan: Plan, explanation: Explanation) -> bool:
+    wanted = explanation.item_id
+    return plan.rule == explanation.rule and wanted in (None, plan.args.get("item_id"))
+
+
+def _event(text: str, settings: Settings, hub_key: str | None) -> WebhookEvent:
+    path = Path(text)
+    if path.is_file():
+        try:
+            body = path.read_bytes()
+        except OSError as error:
+            raise click.ClickException(f"cannot read {text}: {error.strerror}") from error
+    elif name := event_name(text):
+        body = sample(name)
+    else:
+        with open_database(settings) as storage:
+            return reread(read_event(storage, find_event(storage, text)))
+    return load_event(body, hub=choose_hub(settings, hub_key).key)

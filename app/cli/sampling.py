@@ -1,8 +1,7 @@
 """Sample webhooks of every event that Amplience sends, in the shapes that it documents.
 
 Each is a file in `samples/`; every id in them is made up
-(https://amplience.com/developers/docs/integrations/webhooks/payloads/). This module must not know
-where a sample is sent.
+(https://amplience.com/developers/docs/integrations/webhooks/payloads/).
 """
 
 from __future__ import annotations
@@ -10,103 +9,60 @@ from __future__ import annotations
 import difflib
 import json
 import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
 
 from app.events import KNOWN_EVENT_NAMES
 
 _PREFIX = "dynamic-content."
-_BODY_META = ("payload", "body", "_meta")
-_ROOT = ("payload", "rootContentItem")
-
-_Places = dict[str, Sequence[tuple[str, ...]]]
-# Where each kind of event has what can be chosen; an edition's has none of it.
-_PLACES: dict[str, _Places] = {
-    "content-item": {
-        "item": [("payload", "id")],
-        "label": [("payload", "label"), (*_BODY_META, "name")],
-        "locale": [("payload", "locale")],
-        "schema": [(*_BODY_META, "schema")],
-    },
-    "snapshot": {
-        "item": [(*_ROOT, "id")],
-        "label": [(*_ROOT, "label")],
-        "locale": [("payload", "locale")],
-        "schema": [(*_ROOT, "contentTypeUri")],
-    },
-    "edition": {},
+# What the samples contain wherever they name the content item; editions name none.
+_IN_SAMPLES = {
+    "item": "400a7049-4769-54f7-ad04-80ef82291f20",
+    "label": "Autumn banner",
+    "schema": "https://schemas.example.com/banner.json",
 }
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What is to differ from the sample; None leaves it as it is."""
-
-    item: str | None = None
-    label: str | None = None
-    locale: str | None = None
-    schema: str | None = None
-
-    @property
-    def made(self) -> dict[str, str]:
-        """What was chosen, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-def event_name(written: str) -> str | None:
+def event_name(text: str) -> str | None:
     """The whole name for a whole or a short one (`snapshot.published`); None for no event."""
-    name = written if written.startswith(_PREFIX) else _PREFIX + written
+    name = text if text.startswith(_PREFIX) else _PREFIX + text
     return name if name in KNOWN_EVENT_NAMES else None
 
 
-def suggestion(written: str) -> str:
+def suggestion(text: str) -> str:
     """The name that was probably meant, if one is near, and all the names."""
     short = sorted(name.removeprefix(_PREFIX) for name in KNOWN_EVENT_NAMES)
-    near = difflib.get_close_matches(written.removeprefix(_PREFIX), short, n=1)
+    near = difflib.get_close_matches(text.removeprefix(_PREFIX), short, n=1)
     meant = f"Did you mean {near[0]}? " if near else ""
     return f"{meant}Amplience sends: {', '.join(short)}."
 
 
-def unfit_choices(name: str, choices: Choices) -> list[str]:
-    """Which choices the event `name` has no place for."""
-    return [choice for choice in choices.made if choice not in _places(name)]
+def has_content_item(name: str) -> bool:
+    """Tell whether the sample of the event `name` is about a content item."""
+    return _IN_SAMPLES["item"] in _text(name)
 
 
-def sample(name: str, choices: Choices, *, event_id: str | None = None) -> bytes:
+def sample(
+    name: str, choices: Mapping[str, str] | None = None, *, event_id: str | None = None
+) -> bytes:
     """The raw body of a webhook of the event `name`, with a fresh request id.
 
-    `name` is a whole name, and `choices` holds none that is unfit. Without `event_id` the event is
-    a new one each time; the same id again is a repeat, as long as the choices are the same.
+    `name` is a whole name. `choices` of item, label, locale and schema replace those of the
+    sample's content item. Without `event_id` the event is a new one each time; the same id again is
+    a repeat, as long as the choices are the same.
     """
-    text = (files("app.cli") / "samples" / f"{name}.json").read_text(encoding="utf-8")
+    text = _text(name)
+    choices = choices or {}
+    for choice, old in _IN_SAMPLES.items():
+        new = json.dumps(choices.get(choice, old), ensure_ascii=False)
+        text = text.replace(old, new[1:-1])
     message = json.loads(text)
+    if "locale" in choices:
+        message["payload"]["locale"] = choices["locale"]
     message["id"] = event_id or str(uuid.uuid4())
     message["requestId"] = str(uuid.uuid4())
-    places = _places(name)
-    if choices.item is not None:
-        # The id of an item stands in its links as well.
-        message = _replaced(message, _at(message, places["item"][0]), choices.item)
-    for choice, value in choices.made.items():
-        for *way, last in places[choice]:
-            _at(message, way)[last] = value
     return json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def _places(name: str) -> _Places:
-    return _PLACES[name.removeprefix(_PREFIX).partition(".")[0]]
-
-
-def _at(message: Any, way: Sequence[str]) -> Any:
-    for step in way:
-        message = message[step]
-    return message
-
-
-def _replaced(value: Any, old: str, new: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _replaced(below, old, new) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_replaced(below, old, new) for below in value]
-    return value.replace(old, new) if isinstance(value, str) else value
+def _text(name: str) -> str:
+    return (files("app.cli") / "samples" / f"{name}.json").read_text(encoding="utf-8")

@@ -1,21 +1,26 @@
-"""`dc-relay sandbox`: run the pretend Amplience in the foreground.
+"""`dc-relay sandbox`: run the Amplience emulator in the foreground.
 
 Starts it, prints the settings that point a service at it, and waits to be stopped.
 """
 
+from __future__ import annotations
+
+import contextlib
 import secrets
 import shlex
 import signal
-import threading
 from types import FrameType
 
 import click
 
 from app.sandbox import SandboxOptions, SandboxServer
 
+# From a supervisor, and from a terminal that is closed.
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
 
 def settings(url: str, options: SandboxOptions, webhook_secret: str) -> dict[str, str]:
-    """List what a service needs in its environment to take the sandbox for Amplience."""
+    """List what a service needs in its environment to use the emulator."""
     return {
         "AMPLIENCE_AUTH_URL": url,
         "AMPLIENCE_API_URL": f"{url}/v2/content",
@@ -31,28 +36,28 @@ def settings(url: str, options: SandboxOptions, webhook_secret: str) -> dict[str
     }
 
 
-def wait_for_signal() -> None:
-    """Sleep until the process is asked to end."""
-    stopped = threading.Event()
+def interrupt_on_signals() -> None:
+    """Have SIGTERM and SIGHUP raise `KeyboardInterrupt`, so that child processes end as well.
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
+    Once: a second signal must not break off what the first one began.
+    """
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, _interrupt)
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        stopped.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=4010, show_default=True, help="Port; 0 takes any free one.")
 @click.option("--webhook-url", help="Send the webhooks of all events there.")
-@click.option("--webhook-secret", help="Sign them with this; one is made up when it is left out.")
+@click.option("--webhook-secret", help="Sign them with this; default: a random one.")
 def sandbox(host: str, port: int, webhook_url: str | None, webhook_secret: str | None) -> None:
-    """Run a pretend Amplience: its APIs, its webhooks, and a downstream to receive."""
+    """Run the Amplience emulator: its APIs, its webhooks, and a downstream that receives."""
     options = SandboxOptions()
     secret = webhook_secret or secrets.token_urlsafe(24)
     try:
@@ -62,10 +67,12 @@ def sandbox(host: str, port: int, webhook_url: str | None, webhook_secret: str |
     try:
         if webhook_url:
             server.add_webhook(webhook_url, secret)
-        click.echo(f"# The sandbox answers at {server.url}; stop it with Ctrl-C.")
-        for name, value in settings(server.url, options, secret).items():
-            click.echo(f"export {name}={shlex.quote(value)}")
-        wait_for_signal()
+        with contextlib.suppress(KeyboardInterrupt):
+            interrupt_on_signals()
+            click.echo(f"# The sandbox answers at {server.url}; stop it with Ctrl-C.")
+            for name, value in settings(server.url, options, secret).items():
+                click.echo(f"export {name}={shlex.quote(value)}")
+            signal.pause()
     finally:
         server.close()
     click.echo("# The sandbox has ended.")

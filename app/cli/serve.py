@@ -1,7 +1,7 @@
 """`dc-relay serve`: the web and a worker as two processes under one parent.
 
-The parent does nothing but watch: a child that ends by itself is started again, and a signal to
-the parent reaches both. It must not touch events or jobs.
+The parent only watches: a child that ends by itself is started again, and a signal to the parent
+reaches both.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import closing
 from functools import partial
 from types import FrameType
 
 import click
 import structlog
 
-from app.cli.starting import ready_schema_or_exit, settings_or_exit, start_observing
-from app.errors import StorageUnavailable
-from app.storage import Storage, upgrade_schema
+from app.cli.common import settings_or_exit, start_observing
+from app.storage import Storage, check_schema, upgrade_schema
 from app.storage.schema import current_revision
 
 _log = structlog.get_logger(__name__)
@@ -32,16 +32,9 @@ _STOP_WITHIN = 28.0
 # A child that ends this often within a minute will not stay up: the platform should know.
 _MOST_RESTARTS = 5
 
-_WEB = (
-    sys.executable,
-    "-m",
-    "gunicorn",
-    "-c",
-    "python:app.web.gunicorn_config",
-    "app.web.wsgi:app",
-)
+_GUNICORN = ("gunicorn", "-c", "python:app.web.gunicorn_config", "app.web.wsgi:app")
+_WEB = (sys.executable, "-m", *_GUNICORN)
 _WORKER = (sys.executable, "-m", "app", "worker")
-
 
 # What prctl(2) calls "send me this signal when my parent ends".
 _PR_SET_PDEATHSIG = 1
@@ -51,8 +44,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 def _end_with_parent(parent: int, number: int) -> None:
     """Have Linux send this process a signal when the parent ends, also when it is killed.
 
-    Runs in the child before its program: a parent that is killed with -9 can tell nobody. Elsewhere
-    than on Linux nothing is done, and the children outlive such a parent.
+    Runs in the child before its program: a parent that is killed with -9 cannot stop its
+    children. On other systems than Linux they outlive such a parent.
     """
     if _LIBC is None:
         return
@@ -125,6 +118,12 @@ def serve(port: int | None) -> None:
     if port:
         os.environ["PORT"] = str(port)
     _prepare_database(settings.database_url)
+    if not _supervise():
+        raise click.ClickException("a child process does not stay up; its log says why")
+
+
+def _supervise() -> bool:
+    """Run both children until a signal; False when one of them does not stay up."""
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -146,17 +145,11 @@ def serve(port: int | None) -> None:
         child.terminate()
     for child in children:
         child.wait(deadline)
-    if not alive:
-        raise click.ClickException("a child process does not stay up; its log says why")
+    return alive
 
 
 def _prepare_database(url: str) -> None:
-    storage = Storage(url)
-    try:
+    with closing(Storage(url)) as storage:
         if current_revision(storage) is None:
             upgrade_schema(storage)
-        ready_schema_or_exit(storage)
-    except StorageUnavailable as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        storage.close()
+        check_schema(storage)

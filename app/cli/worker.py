@@ -1,4 +1,4 @@
-"""`dc-relay worker`: one worker process, until SIGTERM or SIGINT."""
+"""`dc-relay worker`: one worker process. `dc-relay db`: the database's schema."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import logging
 import os
 import signal
 import sys
+from contextlib import closing
 from types import FrameType
 
 import click
 
 from app import __version__
 from app.bootstrap import build_worker
-from app.cli.starting import ready_schema_or_exit, settings_or_exit, start_observing
+from app.cli.common import settings_or_exit, start_observing
 from app.observability import tracing
+from app.storage import Storage, check_schema, upgrade_schema
+from app.storage.tables import SCHEMA_REVISION
+
+_UPGRADE_TIMEOUT = 30.0
 
 
 @click.command()
@@ -27,7 +32,7 @@ def worker() -> None:
     start_observing(settings)
     tracing.configure(settings.traces_endpoint, __version__, secrets=settings.secrets)
     built = build_worker(settings)
-    ready_schema_or_exit(built.storage)
+    check_schema(built.storage)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         built.worker.stop()
@@ -43,3 +48,20 @@ def worker() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+@click.group()
+def db() -> None:
+    """Look after the database's schema."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the schema to what this version needs.
+
+    Safe to run twice, and by two processes at once: the second one waits and finds nothing to do.
+    """
+    settings = settings_or_exit()
+    with closing(Storage(settings.database_url, timeout=_UPGRADE_TIMEOUT)) as storage:
+        upgrade_schema(storage)
+    click.echo(f"The database's schema is at {SCHEMA_REVISION}.")

@@ -65,6 +65,31 @@ def test_unknown_command_is_a_usage_error() -> None:
     assert "chekc" in result.output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("events", "list"),
+        ("jobs", "retry", "1"),
+        ("localize", "--schema", "*"),
+        ("webhooks", "missed"),
+        ("db", "upgrade"),
+    ],
+)
+def test_database_that_is_away_is_one_line_and_exit_code_1(words: tuple[str, ...]) -> None:
+    env = {
+        "WEBHOOK_SECRET": "the-webhook-secret",
+        "AMPLIENCE_HUB_ID": "a" * 24,
+        "AMPLIENCE_PERSONAL_ACCESS_TOKEN": "amp_pat_secret",
+        "LOCALIZE_LOCALES": "fr-FR",
+        "LOCALIZE_SOURCE_LOCALE": "en-GB",
+        "DATABASE_URL": "postgresql://user:the-password@127.0.0.1:9/name",
+    }
+    result = invoke(*words, env=env)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: the database failed")
+    assert "the-password" not in result.stderr
+
+
 def test_upgrading_twice_leaves_the_schema_as_it_is(empty_database_url: str) -> None:
     env = {
         "WEBHOOK_SECRET": "the-webhook-secret",

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.actions.missed import MissedWebhooks
-from app.actions.webhook_log import read_entry
 from app.amplience.management import ManagementClient
 from app.config import load_settings
 from app.ledger.marks import write_mark
 from app.ledger.searching import list_jobs
+from app.operations.missed import MissedWebhooks
+from app.operations.webhook_log import read_entry
 from app.sandbox import SandboxOptions, SandboxServer
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import jobs, webhook_events
@@ -352,7 +352,7 @@ def test_dry_run_shows_what_was_missed_and_writes_nothing(
     for _ in range(2):
         result = invoke("webhooks", "missed", "--dry-run", env=missing)
         assert f"{item}: localize" in result.stdout
-        assert "1 would be made up for" in result.stdout
+        assert "1 would be recovered" in result.stdout
     assert written(storage) == set()
 
 

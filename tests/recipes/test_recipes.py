@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.cli.surprises import surprises
 from app.config import Destination, Settings
 from app.destinations.message import (
     ItemFacts,
@@ -27,6 +26,7 @@ from app.destinations.message import (
 )
 from app.destinations.rendering import try_templates
 from app.destinations.sending import DestinationClient
+from app.operations.config_warnings import config_warnings
 from tests.config.loading import load
 from tests.servers import Received, Reply, ScriptedServer
 
@@ -181,7 +181,7 @@ def test_block_loads_and_nothing_in_it_surprises(page: str) -> None:
     assert try_templates(destination) == []
     # Whoever is not ours cannot verify our signature.
     unsigned = 0 if page == "receiver" else 1
-    assert len(surprises(settings)) == unsigned
+    assert len(config_warnings(settings)) == unsigned
 
 
 @pytest.mark.parametrize("page", [*RECIPES, "receiver"])

@@ -1,7 +1,4 @@
-"""What is legal in a configuration and may still surprise: warnings, never faults.
-
-Nothing is connected to: settings in, warnings out. This module must not know how they are shown.
-"""
+"""Warnings about a configuration that is valid and may still surprise. Connects to nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from app.observability import tracing
 SHORTEST_SECRET = 16
 
 
-def surprises(settings: Settings) -> list[ConfigProblem]:
+def config_warnings(settings: Settings) -> list[ConfigProblem]:
     """Every warning, in the order of the file: hubs, rules, destinations. None shows a value."""
     forwarded = {
         name
@@ -30,8 +27,8 @@ def surprises(settings: Settings) -> list[ConfigProblem]:
         *([_NO_EXPORTER] if settings.traces_endpoint and not tracing.can_export() else []),
         *(
             warning
-            for place in settings.destinations
-            for warning in _of_destination(place, forwarded=place.name in forwarded)
+            for each in settings.destinations
+            for warning in _of_destination(each, forwarded=each.name in forwarded)
         ),
     ]
 
@@ -45,7 +42,7 @@ _NO_RULES = ConfigProblem(
 
 _NO_EXPORTER = ConfigProblem(
     place="OTEL_EXPORTER_OTLP_ENDPOINT",
-    message="Spans are asked for, and the packages that send them are not installed.",
+    message="Tracing is configured, but the packages that export spans are not installed.",
     advice="Install dc-relay[otel], or set OTEL_SDK_DISABLED=true.",
 )
 
@@ -55,26 +52,26 @@ def _of_hub(hub: Hub) -> Iterator[ConfigProblem]:
         yield ConfigProblem(
             place=f"hubs.{hub.key}.webhook_secrets",
             message=f"A webhook secret is shorter than {SHORTEST_SECRET} characters.",
-            advice="It is the door's only lock: make one with `openssl rand -hex 32`, here and in"
-            " Amplience.",
+            advice="It alone protects the endpoint: make one with `openssl rand -hex 32`, and set"
+            " it here and in Amplience.",
         )
 
 
-def _of_destination(place: Destination, *, forwarded: bool) -> Iterator[ConfigProblem]:
-    where = f"destinations.{place.name}"
-    if forwarded and not place.signing_secrets:
+def _of_destination(destination: Destination, *, forwarded: bool) -> Iterator[ConfigProblem]:
+    where = f"destinations.{destination.name}"
+    if forwarded and not destination.signing_secrets:
         yield ConfigProblem(
             place=where,
             message="What is forwarded is not signed: the receiver cannot tell who sent it.",
             advice="Give it a signing_secret (FORWARD_SIGNING_SECRET).",
         )
-    for problem in try_templates(place):
+    for problem in try_templates(destination):
         yield ConfigProblem(
             place=where,
             message=f"Tried on a sample, {problem}.",
             advice="Correct it, unless your content differs from the sample or never comes so.",
         )
-    if urlsplit(place.url).scheme == "http":
+    if urlsplit(destination.url).scheme == "http":
         yield ConfigProblem(
             place=where,
             message="Its URL is http://: content and headers travel unencrypted.",

@@ -1,9 +1,8 @@
-"""Missed webhooks: what Amplience could not deliver to us, found in its own log and made up for.
+"""Missed webhooks: find what Amplience could not deliver in its own log, and recover it.
 
-No job's action: a schedule's, or a command's. An event that is not in the ledger is written there
-with the jobs that the rules want of it, as far as the item's present state still asks for them. It
-may run in several processes at once: ids are made from the event's own, so nothing is written
-twice.
+Run by a schedule or a command. An event that is not in the database is written there with the jobs
+that the rules want of it, as far as the item's present state still asks for them. It may run in
+several processes at once: ids are made from the event's own, so nothing is written twice.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from app.actions.webhook_log import LoggedRequest, own_webhooks, read_entry
+from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
-from app.amplience.webhooks import Webhook, WebhookLogPage
+from app.amplience.webhooks import WebhookLogPage
 from app.config import Destination, Hub, Rule
 from app.errors import NotFound, WebhookRejected
 from app.events import (
@@ -31,6 +30,7 @@ from app.events import (
 )
 from app.ledger import accept
 from app.ledger.marks import known_event_ids, read_mark, write_mark
+from app.operations.webhook_log import LoggedRequest, own_webhooks, read_entry
 from app.rules import Plan, match
 from app.schemas import load_event
 from app.storage import Storage
@@ -45,24 +45,6 @@ _MOST_PAGES = 1000
 _FIRST_SINCE = 86_400.0
 
 _log = structlog.get_logger(__name__)
-
-
-class LogClient(Protocol):
-    """What this needs of the Management API."""
-
-    def webhook_requests(  # noqa: D102 - as ManagementClient
-        self,
-        hub_id: str,
-        webhook_id: str,
-        *,
-        cursor: str | None = None,
-        limit: int | None = None,
-        exclude_status: str | None = None,
-    ) -> WebhookLogPage: ...
-
-    def webhooks(self, hub_id: str) -> list[Webhook]: ...  # noqa: D102
-
-    def content_item(self, item_id: str) -> ContentItem: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -92,7 +74,7 @@ class MissedWebhooks:
     """Looks for missed webhooks of one hub. `clock` tells the time in seconds since 1970."""
 
     storage: Storage
-    client: LogClient
+    client: ManagementClient
     hub: Hub
     rules: Sequence[Rule]
     destinations: Sequence[Destination]

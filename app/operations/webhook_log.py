@@ -1,8 +1,7 @@
 """Reads Amplience's log of what it sent for a webhook, whose form is not documented. Pure.
 
-Every reading looks in the places where such a log can have a thing, and says None where it finds
-nothing. Whether a webhook is ours is told by its label. This module must not know what is done
-about a request that failed.
+Each reader looks in every place where such a log may have the value, and returns None where it
+finds none. A webhook is ours when its label says so.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
-"""What is published of a content type, and what of that which was sent is published no more.
+"""Published items of a content type, and items that were sent but are no longer published.
 
-Nothing is believed to be gone because a search did not find it: Content Delivery 2 must not have
-it, and the Management API must say so as well. This module must not know who is told.
+A search that does not find an item proves nothing: Content Delivery 2 must not have it, and the
+Management API must say that it is not published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-
-import click
 
 from app.amplience.delivery import (
     MOST_AT_ONCE,
@@ -23,9 +21,9 @@ from app.amplience.delivery import (
 from app.amplience.filtering import FilterQuery
 from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
-from app.cli.listing import BulkItem, patiently
-from app.errors import NotFound, Unavailable
+from app.errors import AppError, NotFound, Unavailable
 from app.events import ContentItem
+from app.operations.bulk import BulkItem, Part, patiently
 
 # Only ids are wanted of what is listed: each job pulls its item by itself.
 SHALLOW = ContentParameters(depth="root", format="linked")
@@ -51,32 +49,35 @@ def published_pages(
     raise Unavailable(f"/content/filter gave more than {MOST_FILTER_PAGES} pages")
 
 
+class TooManyRemovals(AppError):
+    """More than half of what was sent would be removed, and `Removals.confirmed` is not set."""
+
+
 @dataclass(frozen=True)
 class Removals:
     """Finds what is to be removed.
 
-    `sent` tells what the destination was sent as published; see `published_before`. Without
-    `management` nothing is removed. If it is more than half of `sent`, `many` must say that this is
-    meant; with `only_tell` it is told and not refused.
+    `sent` returns what the destination was sent as published; see `published_before`. Without
+    `management` nothing is removed. Removing more than half of `sent` must be `confirmed`; in a
+    `dry_run` the part carries a notice in place of the error.
     """
 
     sent: Callable[[], Mapping[str, tuple[str, int]]]
     delivery: DeliveryClient
     management: ManagementClient | None
-    many: bool = False
-    only_tell: bool = False
+    confirmed: bool = False
+    dry_run: bool = False
 
-    def parts(self, listed: set[str]) -> Iterator[tuple[BulkItem, ...]]:
+    def parts(self, listed: set[str]) -> Iterator[Part]:
         """Items that are gone, of those that were sent and are not `listed`."""
         known = self.sent()
         missing = [identifier for identifier in known if identifier not in listed]
         if not missing:
             return
         if self.management is None:
-            click.echo(
-                f"{len(missing)} items that were sent earlier were not found; without credentials"
-                " for the Management API they are not removed.",
-                err=True,
+            yield Part(
+                notice=f"{len(missing)} items that were sent earlier were not found; without"
+                " credentials for the Management API they are not removed."
             )
             return
         gone = [
@@ -84,9 +85,8 @@ class Removals:
             for start in range(0, len(missing), MOST_AT_ONCE)
             for item in self._gone(self.management, missing[start : start + MOST_AT_ONCE], known)
         ]
-        self._check(len(gone), len(known))
         if gone:
-            yield tuple(gone)
+            yield Part(tuple(gone), notice=self._check(len(gone), len(known)))
 
     def _gone(
         self,
@@ -104,16 +104,16 @@ class Removals:
                 schema, version = known[identifier]
                 yield _removal(identifier, item, schema, version)
 
-    def _check(self, gone: int, known: int) -> None:
-        if self.many or gone <= known * _MOST_REMOVED:
-            return
+    def _check(self, gone: int, known: int) -> str | None:
+        if self.confirmed or gone <= known * _MOST_REMOVED:
+            return None
         text = f"{gone} of {known} items that were sent would be removed."
-        if not self.only_tell:
-            raise click.ClickException(
+        if not self.dry_run:
+            raise TooManyRemovals(
                 f"{text} If that is right, run the same command with --remove-many. What is"
                 " published is being sent; nothing is removed."
             )
-        click.echo(f"{text} It will need --remove-many.", err=True)
+        return f"{text} It will need --remove-many."
 
 
 def _read(management: ManagementClient, item_id: str) -> ContentItem | None:

@@ -1,7 +1,6 @@
-"""One check for each thing that the service talks to, each without any side effect.
+"""Connection checks: one for each thing that the service talks to, without any side effect.
 
-A check returns a line of detail or raises `CheckFailed`, an `AppError` or what a library raises;
-`run` bounds its time and makes an outcome of it. This module must not know how an outcome is shown.
+A check returns a line of detail or raises `CheckFailed`, an `AppError` or what a library raises.
 """
 
 from __future__ import annotations
@@ -18,13 +17,12 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
+from urllib3.util import parse_url
 
 from app.amplience.answers import HubProperties
 from app.amplience.auth import tokens_for
 from app.amplience.delivery import ContentParameters, ContentRequest, DeliveryClient
 from app.amplience.management import ManagementClient
-from app.cli.dialling import dial
-from app.cli.reasons import NAME_UNKNOWN, why_no_answer
 from app.config import (
     AmplienceHosts,
     ClientCredentials,
@@ -34,15 +32,11 @@ from app.config import (
     PersonalAccessToken,
     Settings,
 )
-from app.destinations.connection import AddressRefused
+from app.destinations.connection import AddressRefused, DestinationPools, Trust
 from app.destinations.sending import PRIVATE_ADDRESS, masked_url
-from app.errors import (
-    AmplienceError,
-    AppError,
-    NotFound,
-    Unauthorized,
-    Unavailable,
-)
+from app.errors import AmplienceError, AppError, NotFound, Unauthorized, Unavailable
+from app.observability import Mask
+from app.operations.connection_errors import NAME_UNKNOWN, error_text, why_no_answer
 from app.storage import Storage, check_schema
 from app.storage.tables import SCHEMA_REVISION
 
@@ -54,16 +48,8 @@ class CheckFailed(AppError):
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing to try: `attempt` returns a line of detail, or raises."""
-
-    name: str
-    attempt: Callable[[], str]
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What came of a check, in words without secrets."""
+    """The result of a check; `detail` has no secrets."""
 
     name: str
     ok: bool
@@ -71,75 +57,72 @@ class Outcome:
     milliseconds: int
 
 
-def checks_of(settings: Settings, *, limit: float) -> Iterator[Check]:
-    """Every check that these settings ask for, in order; `limit` in seconds bounds waits inside.
+def run_checks(settings: Settings, *, limit: float) -> Iterator[Outcome]:
+    """Try everything that these settings name, in order, each for at most `limit` seconds."""
+    # Details quote what Amplience answers, and some services repeat what they were sent.
+    mask = Mask(settings.secrets)
+    for name, check in _checks(settings, limit):
+        started = time.monotonic()
+        ok, detail = _run(check, limit)
+        milliseconds = round((time.monotonic() - started) * 1000)
+        yield Outcome(name, ok, mask.text(detail), milliseconds)
 
-    Run each before the next is taken: a hub is asked for only with a token that was accepted.
-    """
-    yield Check("database", partial(_database, settings.database_url, limit))
+
+def _checks(settings: Settings, limit: float) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "database", partial(_database, settings.database_url, limit)
     for hub in settings.hubs:
         if hub.credentials:
-            access = _Access(hub, hub.credentials, settings.amplience)
+            access = _HubAccess(hub, hub.credentials, settings.amplience)
             if isinstance(hub.credentials, ClientCredentials):
-                yield Check(f"hub {hub.key}: token", access.token)
-            yield Check(f"hub {hub.key}: id and name", access.visible)
+                yield f"hub {hub.key}: token", access.token
+            yield f"hub {hub.key}: id and name", access.visible
         if hub.delivery:
-            yield Check(f"hub {hub.key}: delivery", partial(_delivery, hub, hub.delivery))
-    for place in settings.destinations:
-        yield Check(f"destination {place.name}", partial(_destination, place, limit))
+            yield f"hub {hub.key}: delivery", partial(_delivery, hub, hub.delivery)
+    for destination in settings.destinations:
+        yield f"destination {destination.name}", partial(_destination, destination, limit)
     if settings.traces_endpoint:
-        # The operator's own, wherever it is.
+        # The operator's own, so any address is allowed.
         collector = Destination("traces", settings.traces_endpoint, allow_private=True)
-        yield Check("collector of traces", partial(_destination, collector, limit))
+        yield "collector of traces", partial(_destination, collector, limit)
 
 
-def run(check: Check, *, limit: float) -> Outcome:
-    """Try one thing for at most `limit` seconds; a failure is an outcome, never an exception."""
-    started = time.monotonic()
+def _run(check: Callable[[], str], limit: float) -> tuple[bool, str]:
+    """Whether the check passed, and its detail or the reason; never raises."""
     result: Future[str] = Future()
     # Looking up a name has no timeout of its own, so the whole check gets one from outside. The
     # thread is left behind: it must not keep the process.
-    thread = threading.Thread(target=_attempt, args=(check, result), daemon=True)
+    thread = threading.Thread(target=_settle, args=(result, check), daemon=True)
     thread.start()
     thread.join(limit)
     if not result.done():
-        ok, detail = False, f"no answer within {limit:g} s"
-    elif problem := result.exception():
-        ok, detail = False, _reason(problem)
-    else:
-        ok, detail = True, result.result()
-    return Outcome(check.name, ok, detail, round((time.monotonic() - started) * 1000))
+        return False, f"no answer within {limit:g} s"
+    problem = result.exception()
+    if problem is None:
+        return True, result.result()
+    if isinstance(problem, AppError):
+        return False, error_text(problem)
+    # Its own text may quote what it dislikes.
+    return False, f"it cannot be checked ({type(problem).__name__})"
 
 
-def _attempt(check: Check, result: Future[str]) -> None:
+def _settle(result: Future[str], check: Callable[[], str]) -> None:
     try:
-        detail = check.attempt()
+        result.set_result(check())
     except Exception as problem:  # noqa: BLE001 - one failure must not stop the others
         result.set_exception(problem)
-    else:
-        result.set_result(detail)
-
-
-def _reason(problem: BaseException) -> str:
-    if isinstance(problem, AmplienceError) and problem.status is None and problem.__cause__:
-        return f"{problem} ({why_no_answer(problem)})"
-    if isinstance(problem, AppError):
-        return str(problem)
-    # Its own text may quote what it dislikes.
-    return f"it cannot be checked ({type(problem).__name__})"
 
 
 def _database(url: str, limit: float) -> str:
-    place = make_url(url)
-    if place.get_backend_name() == "sqlite":
-        path = Path(place.database or "")
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(parsed.database or "")
         if not path.exists() or path.stat().st_size == 0:
             # Opening it would make the file, which is for `db upgrade` and `serve` to do.
             _check_can_be_made(path)
             return f"SQLite file {path} will be made by `dc-relay serve`"
     with closing(Storage(url, timeout=limit)) as storage:
         check_schema(storage)
-    return f"{_described(place)}, schema {SCHEMA_REVISION}"
+    return f"{_described(parsed)}, schema {SCHEMA_REVISION}"
 
 
 def _check_can_be_made(path: Path) -> None:
@@ -148,14 +131,14 @@ def _check_can_be_made(path: Path) -> None:
         raise CheckFailed(f"{path} cannot be made: {nearest} is no directory that can be written")
 
 
-def _described(place: URL) -> str:
-    if place.get_backend_name() == "sqlite":
-        return f"SQLite file {place.database}"
-    port = f":{place.port}" if place.port else ""
-    return f"PostgreSQL database {place.database or ''} at {place.host or 'localhost'}{port}"
+def _described(parsed: URL) -> str:
+    if parsed.get_backend_name() == "sqlite":
+        return f"SQLite file {parsed.database}"
+    port = f":{parsed.port}" if parsed.port else ""
+    return f"PostgreSQL database {parsed.database or ''} at {parsed.host or 'localhost'}{port}"
 
 
-class _Access:
+class _HubAccess:
     """The credentials of one hub: first whether they give a token, then what it opens."""
 
     def __init__(
@@ -235,10 +218,10 @@ def _titled(hub: HubProperties) -> str:
 def _delivery(hub: Hub, delivery: Delivery) -> str:
     """Ask for an item that cannot be there: the proper answer is that it is not."""
     source = _SOURCES[delivery.source]
-    nobody = ContentRequest(id=str(uuid.uuid4()))
+    unknown = ContentRequest(id=str(uuid.uuid4()))
     with closing(DeliveryClient(delivery)) as client:
         try:
-            result = client.fetch([nobody], ContentParameters(depth="root"))[0]
+            result = client.fetch([unknown], ContentParameters(depth="root"))[0]
         except Unauthorized as problem:
             key = "does not accept the API key" if delivery.api_key else "wants an API key"
             raise CheckFailed(
@@ -257,13 +240,32 @@ def _delivery(hub: Hub, delivery: Delivery) -> str:
     return f"{source} answers at {masked_url(delivery.url)}"
 
 
-def _destination(place: Destination, limit: float) -> str:
-    where = masked_url(place.url)
+def _destination(destination: Destination, limit: float) -> str:
+    address = masked_url(destination.url)
     try:
-        dial(place, timeout=min(place.timeout, limit))
+        _connect(destination, timeout=min(destination.timeout, limit))
     except AddressRefused:
-        raise CheckFailed(f"{where}: {PRIVATE_ADDRESS}") from None
+        raise CheckFailed(f"{address}: {PRIVATE_ADDRESS}") from None
     # Any kind: the address may be one that no library can read, and its text must not be shown.
     except Exception as problem:
-        raise CheckFailed(f"{where}: {why_no_answer(problem)}") from problem
-    return f"{where} takes connections"
+        raise CheckFailed(f"{address}: {why_no_answer(problem)}") from problem
+    return f"{address} takes connections"
+
+
+def _connect(destination: Destination, *, timeout: float) -> None:
+    """Open a connection (TCP, and TLS for https) as the sender would, and close it.
+
+    Raises AddressRefused where only `allow_private` would let it through, and whatever urllib3,
+    `ssl` or the socket raise.
+    """
+    # The same trust as the sender's, which ignores the environment's proxies and bundles.
+    trust = Trust(destination.ca_file, destination.client_cert, destination.client_key)
+    address = parse_url(destination.url)
+    with closing(
+        DestinationPools(allow_private=destination.allow_private, pools=1, pool_size=1)
+    ) as pools:
+        pool = pools.pool(str(address.scheme), str(address.host), address.port, trust)
+        tls = trust.as_settings() if pool.scheme == "https" else {}
+        connection = pool.ConnectionCls(pool.host, pool.port, timeout=timeout, **tls)
+        with closing(connection):
+            connection.connect()
