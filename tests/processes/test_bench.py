@@ -9,7 +9,7 @@ from tests.processes.running import alive, descendants, eventually, started
 
 
 def test_benchmarks_that_are_ended_leave_nothing_behind(tmp_path: Path) -> None:
-    arguments = ("-m", "benchmarks", "--print", "isolation")
+    arguments = ("-m", "tools.benchmarks", "--print", "isolation")
     with started(arguments, {"TMPDIR": str(tmp_path)}, tmp_path) as running:
         # The outside world, gunicorn and its worker, and a worker of ours.
         eventually(lambda: len(descendants(running.pid)) == 4, timeout=40)

@@ -4,7 +4,7 @@ One web process and one worker, as `dc-relay serve` runs them, pull from a prete
 2 that answers in 20 ms and send to a destination that answers at once; nothing is coalesced. An
 event's time begins when its webhook was to be sent, which is stricter than when it was received.
 
-    .venv/bin/python -m benchmarks.endtoend
+    .venv/bin/python -m tools.benchmarks.endtoend
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks import service, world
-from benchmarks.figures import spread, table, verdict
-from benchmarks.load import Load, Webhooks, counted, open_loop, percentile
+from tools.benchmarks import service, world
+from tools.benchmarks.figures import spread, table, verdict
+from tools.benchmarks.load import Load, Webhooks, counted, open_loop, percentile
 
 RATES = (50, 200)
 ROUNDS = 3
@@ -144,7 +144,7 @@ def _section(steady: list[Rounds], bursts: list[Burst]) -> list[str]:
     return [
         "## End to end",
         "",
-        "`benchmarks/endtoend.py`: one web process and one worker; from the moment when the "
+        "`tools/benchmarks/endtoend.py`: one web process and one worker; from the moment when the "
         "webhook was to be sent to the arrival at the destination. Content Delivery 2 answers in "
         f"20 ms. {ROUNDS} rounds of {SECONDS:.0f} s at each rate: median (range). To reach: p95 of "
         f"at most {P95_MS:.0f} ms, and every event arrives.",

@@ -6,7 +6,7 @@ pruning, and every question that pages, `/metrics`, `/readyz`, alerts and the AP
 service's own functions, on its own connections. Besides what is finished both ledgers hold the
 same 40 dead, 40 waiting and 60 cancelled jobs.
 
-    .venv/bin/python -m benchmarks.growth
+    .venv/bin/python -m tools.benchmarks.growth
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ from app.retry import Decision
 from app.rules import Plan
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import jobs, webhook_events
-from benchmarks import service
-from benchmarks.filling import DESTINATIONS, add_old, fill
+from tools.benchmarks import service
+from tools.benchmarks.filling import DESTINATIONS, add_old, fill
 
 SMALL, LARGE = 1_000, 1_000_000
 # The median may grow by so much.
@@ -126,7 +126,7 @@ class Report:
         return [
             "## Cost as the ledger grows",
             "",
-            "`benchmarks/growth.py`: "
+            "`tools/benchmarks/growth.py`: "
             f"medians in milliseconds with {SMALL:,} and with {LARGE:,} finished events of thirty"
             " days in the ledger, by turns in one run; the ratio is large : small.",
             "",

@@ -10,7 +10,7 @@ up to 5 minutes) are no part of the drain: an outage of an hour ends up to five 
 is brought back within the first pause, and the drain counts from the first message that it takes.
 What follows is the slow start: one more send at once for each good answer.
 
-    .venv/bin/python -m benchmarks.recovery
+    .venv/bin/python -m tools.benchmarks.recovery
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from sqlalchemy import select
 
 from app.storage import Storage
 from app.storage.tables import in_state, jobs
-from benchmarks import service, world
-from benchmarks.backlog import fill, left, wait_for_workers
-from benchmarks.endtoend import P95_MS, times_of
-from benchmarks.figures import table, verdict
-from benchmarks.load import Load, Webhooks, counted, open_loop, percentile
-from tests.drill.stores import PostgresStore
+from tools.benchmarks import service, world
+from tools.benchmarks.backlog import fill, left, wait_for_workers
+from tools.benchmarks.endtoend import P95_MS, times_of
+from tools.benchmarks.figures import table, verdict
+from tools.benchmarks.load import Load, Webhooks, counted, open_loop, percentile
+from tools.drill.stores import PostgresStore
 
 IN_HAND = 40
 SEND_SECONDS = 3.0
@@ -239,7 +239,7 @@ def _section(killed: tuple[int, float | None, int], outage: Outage) -> list[str]
     return [
         "## Recovery",
         "",
-        "`benchmarks/recovery.py`: on PostgreSQL, one run. A lease lasts 10 s and workers look for "
+        "`tools/benchmarks/recovery.py`: on PostgreSQL, one run. A lease lasts 10 s and workers look for "
         "lost ones every 2.5 s, which is most of the time after a `kill -9`. After the outage, new "
         "events for the same destination wait in line behind the backlog.",
         "",

@@ -6,7 +6,7 @@ the two workers use is read from /proc. Then items are published to the one and 
 turns; what counts is the ledger's own time from the event's arrival to the job's end, pull and
 send to a sandbox on loopback included.
 
-    .venv/bin/python -m benchmarks.waiting
+    .venv/bin/python -m tools.benchmarks.waiting
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from app.cli.sandbox import settings as sandbox_settings
 from app.sandbox import SandboxOptions, SandboxServer
 from app.signature import HEADER, sign
 from app.storage import Storage
-from benchmarks import service
-from benchmarks.filling import fill_waiting
-from benchmarks.growth import beside
+from tools.benchmarks import service
+from tools.benchmarks.filling import fill_waiting
+from tools.benchmarks.growth import beside
 
 JOBS = 100_000
 IDLE_SECONDS = 10
@@ -107,7 +107,7 @@ def _lines(found: dict[str, tuple[Idle, Idle]]) -> Iterator[str]:
     yield "## Waiting is free"
     yield ""
     yield (
-        "`benchmarks/waiting.py`: "
+        "`tools/benchmarks/waiting.py`: "
         f"{JOBS:,} jobs for four destinations wait for an hour from now; beside it the same with an"
         f" empty ledger. The worker's CPU over {IDLE_SECONDS} idle seconds, its memory (PSS) after"
         f" them, and the median time from an event's arrival to its job's end, {PUBLISHES} each by"

@@ -2,7 +2,7 @@
 
 The event is committed first, and its jobs in a second transaction. A process that ends in between
 has accepted an event that nobody acts on, and the sender's repeat is taken for a duplicate. Only
-the drill starts this, to show that it would notice: `gunicorn tests.drill.broken:app`.
+the drill starts this, to show that it would notice: `gunicorn tools.drill.broken:app`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The bare route is the floor: Flask under the same gunicorn, which checks the sig
 202, and stores nothing. Rounds of it alternate with rounds of ours, so that whatever the machine
 does meanwhile meets both.
 
-    .venv/bin/python -m benchmarks.ingest
+    .venv/bin/python -m tools.benchmarks.ingest
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import service
-from benchmarks.figures import spread, table, verdict
-from benchmarks.load import CONNECTIONS, Load, Webhooks, closed_loop, open_loop
-from tests.drill.stores import Store
+from tools.benchmarks import service
+from tools.benchmarks.figures import spread, table, verdict
+from tools.benchmarks.load import CONNECTIONS, Load, Webhooks, closed_loop, open_loop
+from tools.drill.stores import Store
 
 SIZES = (1_000, 100_000)
 RATES = (50, 200, 500)
@@ -105,7 +105,7 @@ def _section(beside: Sequence[Beside], steady: Sequence[Sequence[str]]) -> list[
     return [
         "## Ingest",
         "",
-        "`benchmarks/ingest.py`: signed `snapshot.published` webhooks over "
+        "`tools/benchmarks/ingest.py`: signed `snapshot.published` webhooks over "
         f"{CONNECTIONS} connections to one web process; accepted a second, beside a bare Flask "
         "route under the same gunicorn that checks the signature and stores nothing. "
         f"{ROUNDS} rounds of {SECONDS} s, bare and ours in turn: median (range). To reach: "

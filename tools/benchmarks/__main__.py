@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from importlib import import_module
 
 from app.cli.interrupting import end_as_by_interrupt
-from benchmarks import machine
-from benchmarks.service import ROOT
+from tools.benchmarks import machine
+from tools.benchmarks.service import ROOT
 
 # In the order of their sections.
 SCRIPTS = (
@@ -61,7 +61,7 @@ def _run(name: str) -> list[str]:
     print(f"{name} …", end=" ", file=sys.stderr, flush=True)
     started, at = time.monotonic(), datetime.now(UTC)
     try:
-        lines: list[str] = import_module(f"benchmarks.{name}").measure()
+        lines: list[str] = import_module(f"tools.benchmarks.{name}").measure()
     except Exception:  # noqa: BLE001 - the other scripts shall still run
         traceback.print_exc()
         return []

@@ -20,11 +20,11 @@ from pathlib import Path
 import requests
 
 from app.storage import Storage, upgrade_schema
-from tests.drill.stores import PostgresStore, SqliteStore, Store, free_port
+from tools.drill.stores import PostgresStore, SqliteStore, Store, free_port
 
 DOOR = "app.web.wsgi:app"
-BARE = "benchmarks.bare:app"
-ROOT = Path(__file__).resolve().parent.parent
+BARE = "tools.benchmarks.bare:app"
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = secrets.token_urlsafe(24)
 # Ours, and what would change how the service is started.
 _OURS = ("AMPLIENCE_", "FORWARD_", "LOCALIZE_", "RELAY_", "WEB", "SENTRY_", "LOG_", "OTEL_")

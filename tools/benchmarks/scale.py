@@ -6,7 +6,7 @@ of its connections is sampled (`pg_stat_activity`), and the processor time of ea
 /proc: on a machine with few cores it is they that run out first, and the shares say so. At the end
 the tables are weighed.
 
-    .venv/bin/python -m benchmarks.scale
+    .venv/bin/python -m tools.benchmarks.scale
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from benchmarks import service, world
-from benchmarks.backlog import fill, wait_for_workers
-from benchmarks.figures import table
-from benchmarks.load import Webhooks, closed_loop
-from benchmarks.machine import Shares, family, parent
-from tests.drill.stores import PostgresStore
+from tools.benchmarks import service, world
+from tools.benchmarks.backlog import fill, wait_for_workers
+from tools.benchmarks.figures import table
+from tools.benchmarks.load import Webhooks, closed_loop
+from tools.benchmarks.machine import Shares, family, parent
+from tools.drill.stores import PostgresStore
 
 PROCESSES = (1, 2, 4)
 SECONDS = 2.5
@@ -235,7 +235,7 @@ def _section(
     return [
         "## Scale",
         "",
-        "`benchmarks/scale.py`: on one PostgreSQL, on the same machine as everything else. Busy "
+        "`tools/benchmarks/scale.py`: on one PostgreSQL, on the same machine as everything else. Busy "
         "connections are those that work, wait on the server or hold a transaction open, on "
         "average, of those that were open; what they do is sampled from `pg_stat_activity` "
         "(`Client/ClientRead`: the server waits for the service within a transaction). Accepting, "

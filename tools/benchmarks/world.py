@@ -26,8 +26,8 @@ from typing import Any
 
 import requests
 
-from benchmarks.service import Process, environment, started, wait_for
-from tests.drill.stores import free_port
+from tools.benchmarks.service import Process, environment, started, wait_for
+from tools.drill.stores import free_port
 
 CONTENT_SECONDS = 0.020
 _ITEM = re.compile(rb'"id":\s*"([^"]+)"')
@@ -265,7 +265,7 @@ class World:
 def running() -> Iterator[World]:
     """Run the world for the block."""
     port = free_port()
-    with started(("-m", "benchmarks.world", str(port)), environment(""), port) as process:
+    with started(("-m", "tools.benchmarks.world", str(port)), environment(""), port) as process:
         wait_for(process, f"{process.url}/world/count")
         yield World(process)
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.sandbox import SandboxServer
-from tests.drill.stores import Store
 from tests.processes.running import ROOT, alive, descendants
+from tools.drill.stores import Store
 
 # Each call of a kind meets at most one of these; the numbers are probabilities.
 FAULTS: tuple[tuple[str, dict[str, object]], ...] = (

@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from benchmarks.service import ROOT
-from tests.drill.stores import programs
+from tools.benchmarks.service import ROOT
+from tools.drill.stores import programs
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

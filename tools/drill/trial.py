@@ -20,11 +20,11 @@ from app.events import SNAPSHOT_PUBLISHED
 from app.sandbox import SandboxOptions, SandboxServer
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import jobs
-from tests.drill.chaos import Chaos, Keeper
-from tests.drill.senders import Senders, Sent
-from tests.drill.stores import PostgresStore, SqliteStore, Store, free_port
 from tests.processes.running import SERVE, WEB, WORKER
 from tests.relay import environment
+from tools.drill.chaos import Chaos, Keeper
+from tools.drill.senders import Senders, Sent
+from tools.drill.stores import PostgresStore, SqliteStore, Store, free_port
 
 QUIET_WITHIN = 100.0
 DESTINATIONS = ("steady", "flapping")
@@ -81,7 +81,7 @@ class Verdict:
 
 def commands(store: Store, *, broken: bool) -> dict[str, Sequence[str]]:
     """What runs: on SQLite `serve`, on PostgreSQL the web and two workers by themselves."""
-    web = (*WEB[:-1], "tests.drill.broken:app") if broken else WEB
+    web = (*WEB[:-1], "tools.drill.broken:app") if broken else WEB
     if broken or isinstance(store, PostgresStore):
         return {"web": web, "worker 1": WORKER, "worker 2": WORKER}
     return {"serve": SERVE}

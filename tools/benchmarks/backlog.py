@@ -15,8 +15,8 @@ from app.rules import match
 from app.schemas import load_event
 from app.storage import Storage
 from app.storage.tables import beats, in_state, jobs
-from benchmarks.load import body_of
-from benchmarks.service import opened
+from tools.benchmarks.load import body_of
+from tools.benchmarks.service import opened
 
 _AT_ONCE = 500
 

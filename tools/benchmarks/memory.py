@@ -5,7 +5,7 @@ time, and the table says how many events that were. In the first half of it cach
 threads come to their size; a leak is what every event leaves, so it shows in the second half.
 Nothing is reckoned beyond what was done: `--events 100000` does all of them.
 
-    .venv/bin/python -m benchmarks.memory [--events 100000]
+    .venv/bin/python -m tools.benchmarks.memory [--events 100000]
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import service, world
-from benchmarks.backlog import fill
-from benchmarks.figures import spread, table, verdict
-from benchmarks.load import Webhooks, counted
-from benchmarks.machine import private, resident
-from tests.drill.stores import SqliteStore, free_port
+from tools.benchmarks import service, world
+from tools.benchmarks.backlog import fill
+from tools.benchmarks.figures import spread, table, verdict
+from tools.benchmarks.load import Webhooks, counted
+from tools.benchmarks.machine import private, resident
+from tools.drill.stores import SqliteStore, free_port
 
 EVENTS = 100_000
 # How long each of the two is kept at work unless all events are asked for, in seconds.
@@ -187,7 +187,7 @@ def _section(starts: list[list[str]], sizes: list[Size]) -> list[str]:
     return [
         "## Memory and start",
         "",
-        "`benchmarks/memory.py`: resident size (VmRSS) in MB, on SQLite; what is private would be "
+        "`tools/benchmarks/memory.py`: resident size (VmRSS) in MB, on SQLite; what is private would be "
         f"given back at the end of the process. {EVENTS:,} events are more than fit here: without "
         f"`--events {EVENTS}` each process works for {SECONDS:.0f} s, and the target is judged for "
         f"as many as it did. To reach: at most {MOST_MB:.0f} MB, and {MOST_GROWTH:.0%} of growth "

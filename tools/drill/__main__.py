@@ -1,4 +1,4 @@
-"""`python -m tests.drill`: run the drill and write docs/reliability.md."""
+"""`python -m tools.drill`: run the drill and write docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import partial
 
 import click
 
-from tests.drill import report
-from tests.drill.stores import PostgresStore, SqliteStore
-from tests.drill.trial import Verdict, run
+from tools.drill import report
+from tools.drill.stores import PostgresStore, SqliteStore
+from tools.drill.trial import Verdict, run
 
 # `broken` cannot be imported here: it is an application that builds itself.
 BETWEEN = 0.05

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.drill.trial import Verdict
+from tools.drill.trial import Verdict
 
 FILE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -47,7 +47,7 @@ BROKEN = """
 ## Would it notice?
 
 The last column is the same drill with a fault built in (`make drill DRILL_ARGS=--break-it`,
-`tests/drill/broken.py`): the event is committed first and its jobs {between} ms later in a second
+`tools/drill/broken.py`): the event is committed first and its jobs {between} ms later in a second
 transaction, as by services that write an event and then put a message on a queue. Only web
 processes are killed, every 1 to 2 seconds, and events come faster. The sender's repeat does not
 help, because it is taken for a duplicate. The drill finds the lost events.

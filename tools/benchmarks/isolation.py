@@ -4,7 +4,7 @@ Every webhook goes to two destinations, on SQLite with one web process and one w
 answer at once; then one of them hangs for 15 seconds a call. What counts is the time from the
 sending of the webhook to the arrival at the healthy one, and how its 95th percentile changes.
 
-    .venv/bin/python -m benchmarks.isolation
+    .venv/bin/python -m tools.benchmarks.isolation
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import service, world
-from benchmarks.endtoend import times_of
-from benchmarks.figures import table
-from benchmarks.load import Webhooks, open_loop, percentile
-from tests.drill.stores import SqliteStore
+from tools.benchmarks import service, world
+from tools.benchmarks.endtoend import times_of
+from tools.benchmarks.figures import table
+from tools.benchmarks.load import Webhooks, open_loop, percentile
+from tools.drill.stores import SqliteStore
 
 RATE = 25
 SECONDS = 6.0
@@ -61,7 +61,7 @@ def _section(alone: list[float], beside: list[float]) -> list[str]:
     return [
         "## A destination that hangs",
         "",
-        f"`benchmarks/isolation.py`: {RATE} publishes a second for {SECONDS:.0f} s, each to two "
+        f"`tools/benchmarks/isolation.py`: {RATE} publishes a second for {SECONDS:.0f} s, each to two "
         "destinations, on SQLite with one worker; first both answer at once, then one hangs for "
         f"{HANGS_FOR:.0f} s a call. From the sending of the webhook to the arrival at the healthy "
         "one.",
