@@ -1,31 +1,28 @@
-"""Fills a ledger with work that is done, as thirty days of traffic would have left it.
+"""Fills a database with finished work, as thirty days of traffic would have left it.
 
-Set by set in the database itself, because a million events through the door would take an hour.
-For the fill alone the big indexes are made afterwards and nothing waits for the disk; what is
-measured later runs on the service's own connections with the service's own settings.
+By SQL, because a million webhooks would take an hour. For the fill alone the indexes are made
+afterwards and nothing waits for the disk; what is measured later runs with the service's own
+settings.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from string import Template
+from typing import Any
 
-from sqlalchemy import Connection, Index, text
-
-from app.storage import Storage
-from app.storage.tables import attempts, jobs, webhook_events
+from tools.stores import connected
 
 DAYS = 30
 DESTINATIONS = ("search", "mail", "shop", "archive")
-# Work that is not done or that a person ended, the same in every ledger: it is the rest that grows.
+# Jobs that are not done or that a person ended: the same number in every database.
 _OTHERS = {"dead": 40, "waiting": 40, "cancelled": 60}
 _EVENTS_PER_ITEM = 25
-_FILLED = (webhook_events, jobs, attempts)
 _DAY = 86_400_000
 
-# Written for both databases; the `$terms` that differ are below. `h` scatters: neighbours
-# in time are no neighbours by item, label or state.
+# For both databases; the `$terms` that differ are below. `h` scatters: events that follow each
+# other in time have different items, labels and states.
 _EVENTS = """
 INSERT INTO webhook_events (hub, event_id, name, fingerprint, item_id, snapshot_id,
     snapshot_created, schema, label, locale, request_id, body, received_at, origin)
@@ -54,7 +51,7 @@ SELECT e.id, e.hub, 'rule-' || place, 'forward', place, 'forward:' || place,
     e.received_at, CASE WHEN state = 'superseded' THEN 0 WHEN h % 10 = 0 THEN 2 ELSE 1 END,
     CASE WHEN h % 10 = 0 THEN 1 ELSE 0 END, e.received_at, e.received_at + 200,
     e.received_at + 700
-FROM (SELECT i, h, $first + ((i - 1) * 10) / 11 AS event,
+FROM (SELECT i, h, 1 + ((i - 1) * 10) / 11 AS event,
         CASE WHEN h % 8 < 5 THEN 'search' WHEN h % 8 < 7 THEN 'mail' ELSE 'shop' END AS place,
         CASE WHEN h % 10 < 8 THEN 'succeeded' WHEN h % 10 < 9 THEN 'superseded'
              ELSE 'skipped' END AS state
@@ -67,7 +64,7 @@ SELECT j.id, number, 'host.17.' || (j.id % 7),
     CASE WHEN number < j.attempts THEN 'retry' ELSE j.state END, j.reason, $detail,
     j.started_at, j.finished_at
 FROM jobs AS j JOIN (SELECT 1 AS number UNION ALL SELECT 2) AS numbers ON number <= j.attempts
-WHERE j.event >= $first ORDER BY j.id, number
+ORDER BY j.id, number
 """
 _SENT = """
 INSERT INTO sent_items (destination, hub, item_id, version, kind, sent_at)
@@ -99,6 +96,10 @@ _SQLITE = {
     "detail": '\'{"status":200,"ms":12}\'',
     "series": "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $count)"
     " SELECT i FROM n)",
+    # SQLite makes an index with full pages, which the next events by item would all split; one
+    # that grew has room, as after thirty days.
+    "indexes": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    " AND tbl_name IN ('webhook_events', 'jobs', 'attempts') AND name <> 'webhook_events_item'",
 }
 _POSTGRES = {
     "uuid": "CAST(gen_random_uuid() AS text)",
@@ -109,119 +110,84 @@ _POSTGRES = {
     "json": "CAST('{\"item_id\":\"' || e.item_id || '\"}' AS json)",
     "detail": 'CAST(\'{"status":200,"ms":12}\' AS json)',
     "series": "generate_series(1, $count) AS n(i)",
+    "indexes": "SELECT indexname, indexdef FROM pg_indexes"
+    " WHERE tablename IN ('webhook_events', 'jobs', 'attempts')"
+    " AND indexname NOT IN (SELECT conname FROM pg_constraint)",
 }
+_HURRIED_SQLITE = (
+    "PRAGMA foreign_keys = OFF",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA cache_size = -1200000",
+    "PRAGMA temp_store = MEMORY",
+)
+_HURRIED_POSTGRES = (
+    "SET session_replication_role = replica",
+    "SET synchronous_commit = off",
+    "SET maintenance_work_mem = '256MB'",
+    "SET work_mem = '128MB'",
+)
+_AFTER_POSTGRES = ("VACUUM ANALYZE", "CHECKPOINT")
 
 
-def fill(storage: Storage, count: int, now: int) -> None:
-    """Fill an empty ledger with `count` events of the thirty days before `now`, and their work."""
-    with storage.engine.connect() as connection:
-        _hurry(connection, storage)
-        # SQLite makes an index with full pages, which the next thirty events by item would all
-        # split; one that grew has room, as after thirty days.
-        grown = {"webhook_events_item"} if storage.is_sqlite else set()
-        indexes = [index for table in _FILLED for index in table.indexes]
-        later = [index for index in indexes if index.name not in grown]
-        with connection.begin():
-            _drop(connection, storage, later)
-            _events(connection, storage, count, first=1, start=now - DAYS * _DAY, span=DAYS * _DAY)
-            _unfinished(connection, storage, count, now)
-            connection.execute(text(_SENT))
-            _make(connection, storage, later)
-        _settle(connection, storage)
-        connection.invalidate()  # it was in a hurry; no other use of it
+class _Filler:
+    """Runs the statements above in one of the two databases."""
+
+    def __init__(self, connection: Any, *, is_sqlite: bool) -> None:
+        self._connection = connection
+        self._terms = _SQLITE if is_sqlite else _POSTGRES
+        self._is_sqlite = is_sqlite
+        self.hurried = _HURRIED_SQLITE if is_sqlite else _HURRIED_POSTGRES
+
+    def __call__(self, statement: str, **values: object) -> None:
+        terms = Template(statement).safe_substitute(self._terms)
+        self._connection.execute(Template(terms).substitute(values))
+
+    @contextmanager
+    def without_indexes(self) -> Iterator[None]:
+        """Make the indexes of the filled tables again after the block."""
+        found = self._connection.execute(self._terms["indexes"]).fetchall()
+        for name, _ in found:
+            self._connection.execute(f"DROP INDEX {name}")
+        yield
+        for _, statement in found:
+            self._connection.execute(statement)
+
+    def settle(self) -> None:
+        """Leave it as the service does: autovacuum has been there; SQLite has no statistics."""
+        after = ("PRAGMA wal_checkpoint(TRUNCATE)",) if self._is_sqlite else _AFTER_POSTGRES
+        for statement in after:
+            self._connection.execute(statement)
 
 
-def fill_waiting(storage: Storage, count: int, now: int, places: Sequence[str]) -> None:
-    """Fill an empty ledger with `count` jobs of these destinations that are due in an hour."""
+def fill(url: str, count: int, now: int) -> None:
+    """Fill an empty database with `count` events of the thirty days before `now`, in ms."""
+    with connected(url) as connection:
+        run = _Filler(connection, is_sqlite=url.startswith("sqlite"))
+        for setting in run.hurried:
+            connection.execute(setting)
+        with run.without_indexes():
+            _events(run, count, start=now - DAYS * _DAY, span=DAYS * _DAY)
+            for shift, (state, number) in enumerate(_OTHERS.items()):
+                values = {"state": state, "reason": "destination-refused"}
+                step = {"count": number, "step": count * 11 // 10 // number, "shift": -5 * shift}
+                run(_UNFINISHED, run_at=now + 3_600_000, **values, **step)
+            run(_SENT)
+        run.settle()
+
+
+def fill_waiting(url: str, count: int, now: int, places: Sequence[str]) -> None:
+    """Fill an empty database with `count` jobs for these destinations that are due in an hour."""
     cases = " ".join(f"WHEN {number} THEN '{place}'" for number, place in enumerate(places))
-    place = f"(CASE id % {len(places)} {cases} END)"
-    with storage.write() as connection:
-        when = {"start": now - _DAY, "span": _DAY, "items": count}
-        _run(connection, storage, _EVENTS, count=count, **when)
-        _run(connection, storage, _JOBS, count=count, first=1)
-        _run(connection, storage, _WAIT, run_at=now + 3_600_000, place=place)
-    with storage.engine.connect() as connection:
-        _settle(connection, storage)
-        connection.invalidate()
+    with connected(url) as connection:
+        run = _Filler(connection, is_sqlite=url.startswith("sqlite"))
+        run(_EVENTS, count=count, start=now - _DAY, span=_DAY, items=count)
+        run(_JOBS, count=count)
+        run(_WAIT, run_at=now + 3_600_000, place=f"(CASE id % {len(places)} {cases} END)")
+        run.settle()
 
 
-def add_old(storage: Storage, count: int, now: int) -> None:
-    """Add finished events that came in forty days ago, one after the other within a minute."""
-    with storage.write() as connection:
-        last = connection.execute(text("SELECT max(id) FROM webhook_events")).scalar_one()
-        _events(connection, storage, count, first=last + 1, start=now - 40 * _DAY, span=60_000)
-
-
-def _events(
-    connection: Connection, storage: Storage, count: int, *, first: int, start: int, span: int
-) -> None:
+def _events(run: _Filler, count: int, *, start: int, span: int) -> None:
     items = max(1, count // _EVENTS_PER_ITEM)
-    when = {"start": start, "span": span, "items": items}
-    _run(connection, storage, _EVENTS, count=count, **when)
-    _run(connection, storage, _JOBS, count=count * 11 // 10, first=first)
-    _run(connection, storage, _ATTEMPTS, first=first)
-
-
-def _unfinished(connection: Connection, storage: Storage, count: int, now: int) -> None:
-    for shift, (state, number) in enumerate(_OTHERS.items()):
-        step = count * 11 // 10 // number
-        values = {"state": state, "reason": "destination-refused", "run_at": now + 3_600_000}
-        _run(connection, storage, _UNFINISHED, count=number, step=step, shift=-5 * shift, **values)
-
-
-def _run(connection: Connection, storage: Storage, statement: str, **values: object) -> None:
-    # By the driver itself: nothing in it is a parameter, whatever it looks like.
-    terms = _SQLITE if storage.is_sqlite else _POSTGRES
-    written = Template(Template(statement).safe_substitute(terms)).substitute(values)
-    with contextlib.closing(connection.connection.cursor()) as cursor:
-        cursor.execute(written)
-
-
-def _hurry(connection: Connection, storage: Storage) -> None:
-    hurried = (
-        ("foreign_keys = OFF", "synchronous = OFF", "cache_size = -1200000", "temp_store = MEMORY")
-        if storage.is_sqlite
-        else (
-            "session_replication_role = replica",
-            "synchronous_commit = off",
-            "statement_timeout = 0",
-            "maintenance_work_mem = '256MB'",
-            "work_mem = '128MB'",
-        )
-    )
-    with contextlib.closing(connection.connection.cursor()) as cursor:
-        for setting in hurried:
-            cursor.execute(f"PRAGMA {setting}" if storage.is_sqlite else f"SET {setting}")
-    connection.connection.commit()
-
-
-def _drop(connection: Connection, storage: Storage, later: list[Index]) -> None:
-    for index in later:
-        index.drop(connection)
-    if not storage.is_sqlite:
-        once = "ALTER TABLE webhook_events DROP CONSTRAINT webhook_events_once"
-        connection.execute(text(once))
-
-
-def _make(connection: Connection, storage: Storage, later: list[Index]) -> None:
-    if not storage.is_sqlite:
-        connection.execute(
-            text(
-                "ALTER TABLE webhook_events"
-                " ADD CONSTRAINT webhook_events_once UNIQUE (hub, event_id)"
-            )
-        )
-    for index in later:
-        index.create(connection)
-
-
-def _settle(connection: Connection, storage: Storage) -> None:
-    """Leave it as the service itself does: autovacuum has been there; SQLite has no statistics."""
-    raw = connection.connection.driver_connection
-    assert raw is not None
-    if storage.is_sqlite:
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    else:
-        raw.autocommit = True
-        raw.execute("VACUUM ANALYZE")
-        raw.execute("CHECKPOINT")
+    run(_EVENTS, count=count, start=start, span=span, items=items)
+    run(_JOBS, count=count * 11 // 10)
+    run(_ATTEMPTS)

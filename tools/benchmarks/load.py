@@ -1,8 +1,8 @@
-"""Sends signed webhooks over plain sockets, because a client library would be what is measured.
+"""Sends signed webhooks over plain sockets, because a client library would dominate the figures.
 
-Closed loop: so many connections, each sends its next request when its answer is there. Open loop:
-requests are due at planned times, whatever the answers do, and a latency counts from the planned
-time: a server that stands still is charged for every request that had to wait
+Closed loop: each connection sends its next request when it has its answer. Open loop: requests are
+due at planned times, whatever the answers do, and a latency counts from the planned time: a server
+that stands still is charged for every request that had to wait
 (https://www.scylladb.com/2021/04/22/on-coordinated-omission/).
 """
 
@@ -11,15 +11,21 @@ from __future__ import annotations
 import base64
 import gc
 import hmac
+import itertools
+import math
 import random
 import selectors
 import socket
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+
+from tools.benchmarks.stubs import content_length
+from tools.report import percentile
+from tools.service import SECRET
 
 CONNECTIONS = 64
 _WORDS = (
@@ -28,7 +34,7 @@ _WORDS = (
     "season shipping shop slot soft sale spring stylish Sunday teaser the this to trial until "
     "variant warm week weekend winter with wool your"
 )
-# Who has no answer after this long is counted as one without an answer.
+# A request without an answer after this many seconds is counted as refused.
 PATIENCE = 15.0
 
 
@@ -36,47 +42,48 @@ PATIENCE = 15.0
 class Load:
     """What came of a load: answers by status (0: none), seconds, and each latency in seconds.
 
-    `sent` has the time of each request, in the order in which they were taken from their line: when
-    it was sent, or with an open loop when it was to be sent.
+    `sent` has the time at which each request was sent, or with an open loop was due; `events` has
+    the ids of their events, in the same order.
     """
 
     seconds: float = 0.0
     answers: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    @property
+    def accepted(self) -> int:
+        return self.answers[202]
 
     @property
     def taken_per_second(self) -> float:
-        return self.answers[202] / self.seconds
+        return self.accepted / self.seconds
 
     @property
     def refused(self) -> int:
-        return self.answers.total() - self.answers[202]
+        return self.answers.total() - self.accepted
 
     def at(self, share: float) -> float:
         """The latency in milliseconds that this share of the requests did not exceed."""
         return percentile(self.latencies, share) * 1000
 
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that a share (0 to 1) of the values does not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+    def delays(self, taken: Mapping[str, float]) -> list[float]:
+        """The milliseconds until each event arrived, by when it was taken; infinite if never."""
+        pairs = zip(self.events, self.sent, strict=True)
+        return [(taken.get(event, math.inf) - sent) * 1000 for event, sent in pairs]
 
 
 class Webhooks:
     """An endless line of different signed `snapshot.published` webhooks, as HTTP requests.
 
     Each has an id, a snapshot and an item of its own; `size` is the length of the body in bytes,
-    `kind` the last part of the schema's address. The varying part comes last, so that only it is
-    signed anew.
+    `kind` the last part of the schema's address. The varying part is last, so that only it has to
+    be signed for each.
     """
 
-    def __init__(
-        self, *, secret: str, size: int, items: int | None = None, kind: str = "banner"
-    ) -> None:
+    def __init__(self, *, size: int = 1000, kind: str = "banner") -> None:
         self._run = uuid.uuid4().hex[:12]
-        self._items = items
         self._kind = kind
         self._number = 0
         tail = self._tail(0)
@@ -85,14 +92,12 @@ class Webhooks:
             '{"name":"dynamic-content.snapshot.published","resource":"","payload":'
             f'{{"comment":"Publish Manifest","meta":[],"note":"{filler}",'
         ).encode()
-        self._signed_head = hmac.new(secret.encode(), self._head, sha256)
-        self._size = len(self._head) + len(tail)
+        self._signed_head = hmac.new(SECRET.encode(), self._head, sha256)
 
     def _tail(self, number: int) -> bytes:
-        item = number if self._items is None else number % self._items
         return (
             f'"id":"snapshot-{self._run}-{number:08}","createdDate":"2026-11-28T11:00:00.000Z",'
-            f'"locale":null,"rootContentItem":{{"id":"item-{self._run}-{item:08}","label":'
+            f'"locale":null,"rootContentItem":{{"id":"item-{self._run}-{number:08}","label":'
             f'"Autumn banner","contentTypeUri":"https://schemas.example.com/{self._kind}.json"}}}},'
             f'"sequenceId":{number},"requestId":"{self._run}","id":"{self.event(number)}"}}'
         ).encode()
@@ -159,14 +164,14 @@ class _Line:
             self._selector.modify(self.socket, wanted, self)
 
     def pull(self) -> int | None:
-        """The status when the answer is whole; 0 when the connection broke (it is made again)."""
+        """The status of a complete answer; 0 when the connection broke, after opening a new one."""
         try:
             piece = self.socket.recv(65536)
         except ConnectionError:
             piece = b""
         self._answer += piece
         head, found, body = self._answer.partition(b"\r\n\r\n")
-        if found and len(body) >= _length(head):
+        if found and len(body) >= content_length(head):
             return int(head[9:12])
         if not piece:
             self.close()
@@ -176,52 +181,34 @@ class _Line:
 
 
 def _prose(length: int) -> str:
-    """So many letters of words in no order: one letter over and over would be kept for nothing."""
+    """Words in random order: a single letter repeated would compress to nothing."""
     chosen = random.Random(length).choices(_WORDS.split(), k=length // 4)  # noqa: S311 - no secret
     return " ".join(chosen)[:length]
 
 
-def _length(head: bytes) -> int:
-    return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
-
-
 def closed_loop(
-    port: int, requests: Iterator[bytes], *, seconds: float, connections: int = CONNECTIONS
-) -> Load:
-    """Keep every connection busy for so long."""
-    end = time.monotonic() + seconds
-
-    def next_one(now: float) -> tuple[bytes, float] | None:
-        return (next(requests), now) if now < end else None
-
-    return _run(port, connections, next_one, end)
-
-
-def counted(
     port: int,
-    requests: Iterator[bytes],
+    requests: Webhooks,
     *,
-    count: int,
     seconds: float,
-    connections: int = CONNECTIONS,
+    count: int | None = None,
 ) -> Load:
-    """Send so many as fast as they are taken, and no more when the time is over."""
+    """Keep every connection busy for so long, or until `count` requests were sent."""
     end = time.monotonic() + seconds
-    left = iter(range(count))
+    left = itertools.count() if count is None else iter(range(count))
 
     def next_one(now: float) -> tuple[bytes, float] | None:
         return None if now > end or next(left, None) is None else (next(requests), now)
 
-    return _run(port, connections, next_one, end)
+    return _run(port, requests, next_one, end)
 
 
 def open_loop(
     port: int,
-    requests: Iterator[bytes],
+    requests: Webhooks,
     *,
     rate: float,
     seconds: float,
-    connections: int = CONNECTIONS,
 ) -> Load:
     """Send `rate` requests a second at planned times, for so long."""
     start = time.monotonic() + 0.05
@@ -231,21 +218,21 @@ def open_loop(
     def next_one(now: float) -> tuple[bytes, float] | None:
         return (next(requests), due.popleft()) if due and due[0] <= now else None
 
-    return _run(port, connections, next_one, start + seconds, due)
+    return _run(port, requests, next_one, start + seconds, due)
 
 
 def _run(
     port: int,
-    connections: int,
+    requests: Webhooks,
     next_one: Callable[[float], tuple[bytes, float] | None],
     end: float,
     due: deque[float] | None = None,
 ) -> Load:
-    load = Load()
+    load, first = Load(), requests.number
     collecting = gc.isenabled()
     gc.disable()
     with selectors.DefaultSelector() as selector:
-        lines = [_Line(port, selector) for _ in range(connections)]
+        lines = [_Line(port, selector) for _ in range(CONNECTIONS)]
         idle = deque(lines)
         started = time.monotonic()
         while True:
@@ -263,6 +250,7 @@ def _run(
             for key, events in selector.select(pause):
                 _step(key.data, events, load, idle)
         load.seconds = time.monotonic() - started
+        load.events = [requests.event(first + place) for place in range(len(load.sent))]
         for line in lines:
             line.close()
     if collecting:
@@ -277,8 +265,3 @@ def _step(line: _Line, events: int, load: Load, idle: deque[_Line]) -> None:
         load.answers[status] += 1
         load.latencies.append(time.monotonic() - line.since)
         idle.append(line)
-
-
-def body_of(request: bytes) -> bytes:
-    """The body of a request."""
-    return request.partition(b"\r\n\r\n")[2]

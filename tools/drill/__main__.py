@@ -1,4 +1,4 @@
-"""`python -m tools.drill`: run the drill and write docs/reliability.md."""
+"""`python -m tools.drill`: run the drill, print what it found and write it into build/drill.md."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from functools import partial
 import click
 
 from tools.drill import report
-from tools.drill.stores import PostgresStore, SqliteStore
 from tools.drill.trial import Verdict, run
+from tools.service import end_on_signal
+from tools.stores import PostgresStore, SqliteStore
 
-# `broken` cannot be imported here: it is an application that builds itself.
-BETWEEN = 0.05
 # The start, and the leases of those that were killed last.
 AROUND = 25.0
 BROKEN_FOR = 15.0
@@ -34,30 +33,32 @@ BROKEN_TRIES = 3
 @click.option("--break-it", is_flag=True, help="Only the variant that loses events; it must fail.")
 def drill(*, seconds: int, rate: float, sqlite_only: bool, break_it: bool) -> None:
     """Kill, crash and break everything under load, then count what was lost."""
+    end_on_signal()
     if break_it:
-        sys.exit(tell([run(SqliteStore, seconds=BROKEN_FOR, rate=BROKEN_RATE, broken=True)]))
+        sys.exit(_tell([_broken()]))
     stores = (SqliteStore,) if sqlite_only else (SqliteStore, PostgresStore)
     trouble = max(15.0, seconds - AROUND - (0 if sqlite_only else BROKEN_FOR + AROUND))
     with ThreadPoolExecutor() as threads:
         sound = list(threads.map(partial(run, seconds=trouble, rate=rate), stores))
-    status = tell(sound)
+    status = _tell(sound)
     if not sqlite_only:
-        # Chance decides whether a kill meets the gap between its two commits.
-        for _ in range(BROKEN_TRIES):
-            broken = run(SqliteStore, seconds=BROKEN_FOR, rate=BROKEN_RATE, broken=True)
-            tell([broken])
-            if broken.lost:
-                break
-        report.write(sound, broken, between=BETWEEN)
-        if not broken.lost:
+        # Chance decides whether a kill meets the gap between answer and commit.
+        tries = (_broken() for _ in range(BROKEN_TRIES))
+        broken = next((each for each in tries if each.lost), None)
+        report.write(sound, broken)
+        if broken is None:
             click.echo("The broken variant lost nothing, so this drill proves nothing.", err=True)
             status = 1
     sys.exit(status)
 
 
-def tell(verdicts: list[Verdict]) -> int:
+def _broken() -> Verdict:
+    return run(SqliteStore, seconds=BROKEN_FOR, rate=BROKEN_RATE, broken=True)
+
+
+def _tell(verdicts: list[Verdict]) -> int:
     """Print what was found; 1 if anything was lost or left undone, else 0."""
-    click.echo(report.table([(each.store, each) for each in verdicts]))
+    click.echo("\n".join(report.table([(each.store, each) for each in verdicts])))
     for each in verdicts:
         click.echo(f"{each.store}: jobs {each.states}; answers {dict(each.posts)}")
         for name in each.lost[:20]:

@@ -7,15 +7,15 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.sandbox import SandboxServer
-from tests.processes.running import ROOT, alive, descendants
-from tools.drill.stores import Store
+from tools.emulator import SandboxServer
+from tools.processes import alive, descendants, start_of
+from tools.service import HERE, ROOT
+from tools.stores import Store
 
 # Each call of a kind meets at most one of these; the numbers are probabilities.
 FAULTS: tuple[tuple[str, dict[str, object]], ...] = (
@@ -59,7 +59,7 @@ class Keeper:
         self, commands: Mapping[str, Sequence[str]], environ: Mapping[str, str], directory: Path
     ) -> None:
         self._commands = commands
-        self._environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ}
+        self._environ = {**environ, "PYTHONPATH": str(ROOT)}
         self._directory = directory
         self._log = (directory / "service.log").open("ab")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -78,7 +78,7 @@ class Keeper:
 
     def _started(self, name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            (sys.executable, *self._commands[name]),
+            (HERE.python, *self._commands[name]),
             env=self._environ,
             cwd=self._directory,
             stdout=self._log,
@@ -89,7 +89,7 @@ class Keeper:
         """Every process that runs, children too."""
         tops = [process.pid for process in list(self._processes.values())]
         found = {pid for top in tops for pid in (top, *descendants(top)) if alive(pid)}
-        self._seen |= {(pid, _start_of(pid)) for pid in found}
+        self._seen |= {(pid, start_of(pid)) for pid in found}
         return sorted(found)
 
     def below(self) -> list[int]:
@@ -108,7 +108,7 @@ class Keeper:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
         for pid, start in self._seen:
-            if alive(pid) and _start_of(pid) == start:
+            if alive(pid) and start_of(pid) == start:
                 _kill(pid)
         for process in self._processes.values():
             process.wait()
@@ -119,12 +119,12 @@ class Chaos:
     """Makes everything fail until it is closed. `counted` says how often what happened."""
 
     def __init__(
-        self, keeper: Keeper, sandbox: SandboxServer, store: Store, *, only_web: bool
+        self, keeper: Keeper, emulator: SandboxServer, store: Store, *, only_web: bool
     ) -> None:
         self._only_web = only_web
         self.counted: Counter[str] = Counter()
         self._keeper = keeper
-        self._sandbox = sandbox
+        self._emulator = emulator
         self._store = store
         self._over = threading.Event()
         self._threads = [
@@ -146,11 +146,11 @@ class Chaos:
 
     def _switch(self, faults: Sequence[tuple[str, Mapping[str, object]]]) -> None:
         """Count what the faults so far did, and put others in their place."""
-        for fault in self._sandbox.faults.listed():
+        for fault in self._emulator.faults.listed():
             self.counted["faults"] += fault["hits"]
-        self._sandbox.faults.clear()
+        self._emulator.faults.clear()
         for where, given in faults:
-            self._sandbox.faults.add(where=where, **given)
+            self._emulator.faults.add(where=where, **given)
 
     def _kill(self) -> None:
         every = KILL_WEB_EVERY if self._only_web else KILL_EVERY
@@ -188,13 +188,6 @@ def kind_of(pid: int) -> str:
         if kind in command:
             return "web" if kind == "gunicorn" else kind
     return "other"
-
-
-def _start_of(pid: int) -> str:
-    """When a process started, in the kernel's ticks."""
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
 
 
 def _kill(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Sends webhooks as Amplience does: signed, paced, again when they are not taken, some twice."""
+"""Sends webhooks as Amplience does: signed, again when they are not accepted, some twice."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import time
 import uuid
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any
 
 import requests
 
-from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED
-from app.sandbox import SandboxServer
-from app.sandbox.control import default_payload
-from tests.builders import signed
-from tests.relay import SECRET
-from tests.stories.editing import create
+from tools.emulator import SandboxServer, create, default_payload
+from tools.service import SIGNATURE, signature
 
+CONTENT_ITEM_CREATED = "dynamic-content.content-item.created"
+SNAPSHOT_PUBLISHED = "dynamic-content.snapshot.published"
 LOCALIZE_EVERY = 10
 REPUBLISH_EVERY = 9
 DUPLICATE_EVERY = 15
@@ -29,7 +26,7 @@ THREADS = 8
 
 @dataclass
 class Sent:
-    """One event and what became of sending it; times are of this machine's clock."""
+    """One event and its answers; times are of this machine's clock."""
 
     id: str
     name: str
@@ -43,12 +40,12 @@ class Sent:
 class Senders:
     """Sends `rate` events a second until it is closed; then finishes what it has begun."""
 
-    def __init__(self, sandbox: SandboxServer, url: str, rate: float) -> None:
+    def __init__(self, emulator: SandboxServer, url: str, rate: float) -> None:
         self.events: list[Sent] = []
-        self._sandbox = sandbox
+        self._emulator = emulator
         self._url = f"{url}/webhooks"
         self._pause = 1 / rate
-        self._line: deque[tuple[Sent, bytes]] = deque()
+        self._queue: deque[tuple[Sent, bytes]] = deque()
         self._changed = threading.Condition()
         self._end = threading.Event()
         self._lock = threading.Lock()
@@ -77,17 +74,17 @@ class Senders:
             sent, body = self._event(number)
             self.events.append(sent)
             with self._changed:
-                self._line.append((sent, body))
+                self._queue.append((sent, body))
                 if number % DUPLICATE_EVERY == 0:
-                    self._line.append((sent, body))
+                    self._queue.append((sent, body))
                 self._changed.notify_all()
 
     def _event(self, number: int) -> tuple[Sent, bytes]:
         if number % LOCALIZE_EVERY == 5:
-            name, item = CONTENT_ITEM_CREATED, create(self._sandbox, locale="en-GB")
+            name, item = CONTENT_ITEM_CREATED, create(self._emulator, locale="en-GB")
         else:
             name, item = SNAPSHOT_PUBLISHED, self._published(number)
-        payload = default_payload(self._sandbox.state, name, item)
+        payload = default_payload(self._emulator.state, name, item)
         message = {
             "id": str(uuid.uuid4()),
             "name": name,
@@ -101,11 +98,11 @@ class Senders:
         """A new item that was published, or now and then an old one that was published again."""
         earlier = [each.item for each in self.events[-40:] if each.created]
         again = number % REPUBLISH_EVERY == 4 and earlier
-        item = earlier[-1] if again else create(self._sandbox, locale="fr-FR")
-        state = self._sandbox.state
+        item = earlier[-1] if again else create(self._emulator, locale="fr-FR")
+        state = self._emulator.state
         with state.lock:
             before = state.published.get(item)
-        self._sandbox.content.publish(item)
+        self._emulator.content.publish(item)
         while state.published.get(item) is before:
             time.sleep(0.002)
         return item
@@ -113,10 +110,10 @@ class Senders:
     def _send_all(self) -> None:
         with requests.Session() as session:
             session.trust_env = False
-            while self._making.is_alive() or self._line:
+            while self._making.is_alive() or self._queue:
                 with self._changed:
-                    self._changed.wait_for(lambda: bool(self._line), 0.2)
-                    waiting = self._line.popleft() if self._line else None
+                    self._changed.wait_for(lambda: bool(self._queue), 0.2)
+                    waiting = self._queue.popleft() if self._queue else None
                 if waiting:
                     self._send(session, *waiting)
 
@@ -136,9 +133,8 @@ class Senders:
 
     def _post(self, session: requests.Session, body: bytes) -> str:
         try:
-            answer: Any = session.post(
-                self._url, data=body, headers=signed(body, SECRET), timeout=10
-            )
+            headers = {"Content-Type": "application/json", SIGNATURE: signature(body)}
+            answer = session.post(self._url, data=body, headers=headers, timeout=10)
         except requests.RequestException:
             return "no answer"
         return str(answer.status_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import requests
-from sqlalchemy import func, select
 
-from app.errors import StorageUnavailable
-from app.events import SNAPSHOT_PUBLISHED
-from app.sandbox import SandboxOptions, SandboxServer
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import jobs
-from tests.processes.running import SERVE, WEB, WORKER
-from tests.relay import environment
+from tools import emulator, stores
 from tools.drill.chaos import Chaos, Keeper
-from tools.drill.senders import Senders, Sent
-from tools.drill.stores import PostgresStore, SqliteStore, Store, free_port
+from tools.drill.senders import SNAPSHOT_PUBLISHED, Senders, Sent
+from tools.emulator import SandboxServer
+from tools.service import HERE, free_port, make_tables
 
 QUIET_WITHIN = 100.0
 DESTINATIONS = ("steady", "flapping")
@@ -62,7 +57,6 @@ class Verdict:
     """
 
     store: str
-    version: str
     seconds: float
     counted: Counter[str]
     restarts: int
@@ -72,23 +66,24 @@ class Verdict:
     lost: list[str]
     twice: list[str]
     changed_id: list[str]
-    messages: int
     longest_refusal: float
     delays: dict[str, list[float]]
     recovery: float | None
     states: dict[str, int]
 
 
-def commands(store: Store, *, broken: bool) -> dict[str, Sequence[str]]:
+def commands(store: stores.Store, *, broken: bool) -> dict[str, Sequence[str]]:
     """What runs: on SQLite `serve`, on PostgreSQL the web and two workers by themselves."""
-    web = (*WEB[:-1], "tools.drill.broken:app") if broken else WEB
-    if broken or isinstance(store, PostgresStore):
-        return {"web": web, "worker 1": WORKER, "worker 2": WORKER}
-    return {"serve": SERVE}
+    web, worker = HERE.command("web"), HERE.command("worker")
+    if broken:
+        web[-1] = "tools.drill.broken:app"
+    if broken or isinstance(store, stores.PostgresStore):
+        return {"web": web, "worker 1": worker, "worker 2": worker}
+    return {"serve": ("-m", "app", "serve")}
 
 
 def run(
-    make_store: type[SqliteStore | PostgresStore],
+    kind: type[stores.SqliteStore | stores.PostgresStore],
     *,
     seconds: float,
     rate: float,
@@ -96,28 +91,20 @@ def run(
 ) -> Verdict:
     """Run one trial; `seconds` is how long everything fails, `rate` is events a second."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dc-relay-drill-")))
-        store: Store = make_store(directory)
-        stack.callback(store.close)
-        storage = Storage(store.url)
-        stack.callback(storage.close)
-        upgrade_schema(storage)
-        options = SandboxOptions(
-            publish_delay=0, publish_quota_per_minute=100_000, fresh_rate=10_000, fresh_burst=10_000
-        )
-        sandbox = stack.enter_context(SandboxServer(options))
+        store, directory = stack.enter_context(stores.store(kind))
+        url = store.database("relay")
+        sandbox = stack.enter_context(emulator.made())
         port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        keeper = Keeper(
-            commands(store, broken=broken), _environment(sandbox, store, directory, port), directory
-        )
+        environ = _environment(sandbox, url, directory, port)
+        make_tables(environ)
+        keeper = Keeper(commands(store, broken=broken), environ, directory)
         stack.callback(keeper.close)
-        _await_ready(url)
-        with Senders(sandbox, url, rate) as senders:
+        _await_ready(f"http://127.0.0.1:{port}")
+        with Senders(sandbox, f"http://127.0.0.1:{port}", rate) as senders:
             with Chaos(keeper, sandbox, store, only_web=broken) as chaos:
                 time.sleep(seconds)
             calm_at = time.time()
-        quiet_at = _await_quiet(storage, sandbox)
+        quiet_at = _await_quiet(url, sandbox)
         return _verdict(
             store,
             senders.events,
@@ -125,28 +112,20 @@ def run(
             seconds=seconds,
             counted=chaos.counted,
             recovery=None if quiet_at is None else max(0.0, quiet_at - calm_at),
-            states=_states(storage),
+            states=_states(url),
         )
 
 
-def _environment(
-    sandbox: SandboxServer, store: Store, directory: Path, port: int
-) -> dict[str, str]:
+def _environment(sandbox: SandboxServer, url: str, directory: Path, port: int) -> dict[str, str]:
     file = directory / "drill.toml"
     schedule = ", ".join(f'"{delay}"' for delay in SCHEDULE)
     tables = [DESTINATION.format(name=name, schedule=schedule) for name in DESTINATIONS]
     file.write_text("".join((*tables, RULES)))
-    # The variables that make rules of their own; the file has better ones.
-    own = ("FORWARD_URL", "FORWARD_ALLOW_PRIVATE", "LOCALIZE_LOCALES", "LOCALIZE_SOURCE_LOCALE")
-    blank = dict.fromkeys(own, "")
-    return environment(
-        sandbox,
-        store.url,
-        **blank,
-        RELAY_CONFIG=str(file),
-        SANDBOX=sandbox.url,
-        PORT=str(port),
-        WEB_CONCURRENCY="2",
+    # The file's rules stand in place of the one that these would make.
+    unset = {"FORWARD_URL": "", "FORWARD_ALLOW_PRIVATE": ""}
+    changes = {"RELAY_CONFIG": str(file), "SANDBOX": sandbox.url, "LOG_LEVEL": "INFO"}
+    return emulator.pointed_at(
+        sandbox, url, **unset, **changes, PORT=str(port), WEB_CONCURRENCY="2"
     )
 
 
@@ -162,24 +141,25 @@ def _await_ready(url: str) -> None:
     raise RuntimeError("the service did not start")
 
 
-def _states(storage: Storage) -> dict[str, int]:
-    with storage.read() as connection:
+def _states(url: str) -> dict[str, int]:
+    """How many jobs there are in each state, the dead ones by reason."""
+    with stores.connected(url) as connection:
         rows = connection.execute(
-            select(jobs.c.state, jobs.c.reason, func.count()).group_by(jobs.c.state, jobs.c.reason)
-        ).all()
+            "SELECT state, reason, count(*) FROM jobs GROUP BY state, reason"
+        ).fetchall()
     found: Counter[str] = Counter()
     for state, reason, count in rows:
         found[f"{state} ({reason})" if state == "dead" else state] += count
     return dict(found)
 
 
-def _await_quiet(storage: Storage, sandbox: SandboxServer) -> float | None:
+def _await_quiet(url: str, sandbox: SandboxServer) -> float | None:
     """Wait until no job is left to do; returns when that was, None when it did not come."""
     deadline = time.monotonic() + QUIET_WITHIN
     while time.monotonic() < deadline:
         try:
-            left = {"waiting", "running"} & set(_states(storage))
-        except StorageUnavailable:
+            left = {"waiting", "running"} & set(_states(url))
+        except (psycopg.Error, sqlite3.Error):
             left = {"unknown"}
         if not left:
             quiet_at = time.time()
@@ -189,7 +169,9 @@ def _await_quiet(storage: Storage, sandbox: SandboxServer) -> float | None:
     return None
 
 
-def _verdict(store: Store, events: Sequence[Sent], sandbox: SandboxServer, **more: Any) -> Verdict:
+def _verdict(
+    store: stores.Store, events: Sequence[Sent], sandbox: SandboxServer, **more: Any
+) -> Verdict:
     arrived = _messages(sandbox)
     accepted = [event for event in events if event.accepted_at]
     posts: Counter[str] = Counter()
@@ -200,7 +182,6 @@ def _verdict(store: Store, events: Sequence[Sent], sandbox: SandboxServer, **mor
         by_event.setdefault((message.destination, message.event), []).append(message)
     return Verdict(
         store=store.name,
-        version=store.version(),
         restarts=store.restarts,
         events=len(events),
         posts=posts,
@@ -212,7 +193,6 @@ def _verdict(store: Store, events: Sequence[Sent], sandbox: SandboxServer, **mor
             for (_, name), found in by_event.items()
             if len({each.identifier for each in found}) > 1
         ],
-        messages=len(arrived),
         longest_refusal=max(
             (event.accepted_at - event.first_at for event in accepted if event.accepted_at),
             default=0.0,
@@ -261,8 +241,8 @@ def _messages(sandbox: SandboxServer) -> list[Message]:
 
 
 def _acted_on(event: Sent, arrived: Sequence[Message], sandbox: SandboxServer) -> bool:
-    """Whether the world shows it: each destination got the publication or a newer one of the item,
-    or the variants exist."""
+    """Whether each destination got the publication or a newer one of the item, or the variants
+    exist."""
     if event.name == SNAPSHOT_PUBLISHED:
         told = {
             message.destination

@@ -1,66 +1,61 @@
-"""The two databases of the drill: a SQLite file, and a PostgreSQL server of its own."""
+"""The databases that the tools run the service on: SQLite files, and a PostgreSQL server."""
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import pwd
 import shutil
-import socket
 import sqlite3
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import text
+import psycopg
 
-from app.storage import Storage
+from tools.service import free_port
 
-# Debian and its kin keep the server's programs out of PATH.
+# Debian keeps the server's programs out of PATH.
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/bin")
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 class Store(Protocol):
-    """A database that the drill owns."""
+    """A kind of database, with as many databases as are asked for."""
 
     name: str
-    url: str
     restarts: int
 
-    def restart(self) -> None:
-        """End it as a crash would, and start it again."""
+    def database(self, name: str) -> str:
+        """Make an empty database; returns its URL."""
 
-    def version(self) -> str:
-        """Its version, for the report."""
+    def restart(self) -> None:
+        """Crash the server, and start it again."""
 
     def close(self) -> None:
-        """End it."""
+        """Stop the server."""
 
 
 class SqliteStore:
-    """A file. There is no server that could be restarted."""
+    """Files in a directory. No server to restart."""
 
     name = "SQLite"
     restarts = 0
 
     def __init__(self, directory: Path) -> None:
-        self.url = f"sqlite:///{directory}/relay.db"
+        self._directory = directory
+
+    def database(self, name: str) -> str:
+        return f"sqlite:///{self._directory}/{name}.db"
 
     def restart(self) -> None:
-        """Do nothing."""
-
-    def version(self) -> str:
-        return sqlite3.sqlite_version
+        pass
 
     def close(self) -> None:
-        """Do nothing."""
+        pass
 
 
 class PostgresStore:
@@ -70,7 +65,7 @@ class PostgresStore:
 
     def __init__(self, directory: Path) -> None:
         self.restarts = 0
-        self._programs = programs()
+        self._programs = _programs()
         self._place = directory / "cluster"
         self._port = free_port()
         self._owner: dict[str, Any] = {}
@@ -82,9 +77,13 @@ class PostgresStore:
             for above in (directory, *directory.parents[:1]):
                 above.chmod(0o755)
             self._owner = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-        self._run("initdb", "--auth=trust", "--username=drill", "--encoding=UTF8", "--locale=C")
-        self._start()
-        self.url = f"postgresql://drill@127.0.0.1:{self._port}/postgres"
+        self._run("initdb", "--auth=trust", "--username=tools", "--encoding=UTF8", "--locale=C")
+        try:
+            self._start()
+        except BaseException:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.close()
+            raise
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
@@ -94,6 +93,8 @@ class PostgresStore:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=60,
+            # A signal to the tool's process group must not take the server away first.
+            start_new_session=True,
             **self._owner,
         )
 
@@ -104,25 +105,58 @@ class PostgresStore:
         log = str(self._place / "log")
         self._run("pg_ctl", "-w", "-t", "30", "-l", log, "-o", options, "start")
 
+    def _url(self, name: str) -> str:
+        return f"postgresql://tools@127.0.0.1:{self._port}/{name}"
+
+    def database(self, name: str) -> str:
+        with connected(self._url("postgres")) as server:
+            server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        return self._url(name)
+
     def restart(self) -> None:
-        """Stop it without a checkpoint, as a crash would, and start it a second later."""
+        """Stop the server without a checkpoint, and start it a second later."""
         self._run("pg_ctl", "-m", "immediate", "stop")
         time.sleep(1)
         self._start()
         self.restarts += 1
 
-    def version(self) -> str:
-        storage = Storage(self.url)
-        with storage.read() as connection:
-            found = str(connection.execute(text("SHOW server_version")).scalar_one())
-        storage.close()
-        return found.split(maxsplit=1)[0]
-
     def close(self) -> None:
         self._run("pg_ctl", "-m", "immediate", "stop")
 
 
-def programs() -> Path:
+KINDS: dict[str, type[SqliteStore | PostgresStore]] = {
+    "sqlite": SqliteStore,
+    "postgresql": PostgresStore,
+}
+
+
+@contextlib.contextmanager
+def store(kind: type[SqliteStore | PostgresStore]) -> Iterator[tuple[Store, Path]]:
+    """A store for the block, and a directory that is removed after it."""
+    with tempfile.TemporaryDirectory(prefix="dc-relay-") as directory:
+        made = kind(Path(directory))
+        try:
+            yield made, Path(directory)
+        finally:
+            made.close()
+
+
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[Any]:
+    """A driver's own connection to a database; each statement is a transaction."""
+    # `Any`: the two drivers have `execute(...).fetchall()` in common, and no type.
+    opened: Any
+    if url.startswith("sqlite:///"):
+        opened = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, timeout=30)
+    else:
+        opened = psycopg.connect(url, autocommit=True)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _programs() -> Path:
     """Where initdb and pg_ctl are; raises `FileNotFoundError`."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
@@ -135,8 +169,6 @@ def programs() -> Path:
 
 def _unprivileged() -> str:
     for name in ("postgres", "nobody"):
-        try:
+        with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
-        except KeyError:
-            continue
     raise FileNotFoundError("a user that is not root, to run PostgreSQL")

@@ -1,0 +1,44 @@
+"""The promised figures of this checkout on both databases: see `visit`."""
+
+from __future__ import annotations
+
+from tools import report, service, stores
+from tools.benchmarks import stubs
+from tools.benchmarks.visit import FIGURES, Visit, visit
+
+ROUNDS = 3
+SECONDS = 8.0
+
+
+def measure(*, brief: bool) -> list[str]:
+    rounds, seconds = (1, 2.0) if brief else (ROUNDS, SECONDS)
+    found: dict[str, list[Visit]] = {}
+    with stubs.running() as outside:
+        for kind in stores.KINDS.values():
+            with stores.store(kind) as (store, _):
+                environ = outside.environment(store.database("relay"))
+                service.make_tables(environ)
+                found[store.name] = [
+                    visit(environ, outside, seconds, service.HERE) for _ in range(rounds)
+                ]
+    rows = []
+    for figure in FIGURES:
+        cells = [figure.name]
+        for visits in found.values():
+            cells.append(report.spread([figure.of(each) for each in visits], figure.digits))
+        well = all(figure.holds(visits, 1.0) for visits in found.values())
+        absolute = figure.absolute is not None
+        rows.append([*cells, figure.bound if absolute else "", _word(well) if absolute else ""])
+    return [
+        "## What is promised",
+        "",
+        f"One web process and one worker, webhooks of 1 KB over 64 connections. {rounds} visits of "
+        f"about {seconds:.0f} s of load: median (range). What is bound by a ratio is judged beside "
+        "another revision: `make compare BASE=…`.",
+        "",
+        *report.table(("figure", *found, "bound", "ok?"), rows),
+    ]
+
+
+def _word(well: bool) -> str:
+    return "yes" if well else "**no**"
