@@ -35,14 +35,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
-def write(name: str, title: str, lines: Sequence[str]) -> Path:
-    """Write a page into `build/` and print it; returns where it is."""
+def write(name: str, title: str, lines: Sequence[str]) -> None:
+    """Write a page into `build/` of the working directory, and print it."""
     page = "\n".join([f"# {title}", "", _machine(), "", *lines]).rstrip() + "\n"
-    place = ROOT / "build" / f"{name}.md"
+    place = Path("build", f"{name}.md")
     place.parent.mkdir(exist_ok=True)
     place.write_text(page, encoding="utf-8")
     print(page)
-    return place
 
 
 def _machine() -> str:

@@ -149,7 +149,7 @@ def connected(url: str) -> Iterator[Any]:
     if url.startswith("sqlite:///"):
         opened = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, timeout=30)
     else:
-        opened = psycopg.connect(url, autocommit=True)
+        opened = psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True)
     try:
         yield opened
     finally:

@@ -81,7 +81,7 @@ def _checkout(base: str) -> Iterator[tuple[service.Checkout, str]]:
         yield service.Checkout(directory.resolve()), directory.name
         return
     commit = report.commit(base)
-    build = service.ROOT / "build"
+    build = Path("build").resolve()
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="base-", dir=build) as parent:
         place = Path(parent) / "checkout"

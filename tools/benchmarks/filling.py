@@ -3,10 +3,14 @@
 By SQL, because a million webhooks would take an hour. For the fill alone the indexes are made
 afterwards and nothing waits for the disk; what is measured later runs with the service's own
 settings.
+
+    .venv/bin/python -m tools.benchmarks.filling URL COUNT      an empty database with our tables
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from string import Template
@@ -191,3 +195,7 @@ def _events(run: _Filler, count: int, *, start: int, span: int) -> None:
     run(_EVENTS, count=count, start=start, span=span, items=items)
     run(_JOBS, count=count * 11 // 10)
     run(_ATTEMPTS)
+
+
+if __name__ == "__main__":
+    fill(sys.argv[1], int(sys.argv[2]), time.time_ns() // 1_000_000)

@@ -92,7 +92,7 @@ class Found:
 
 def measure(*, brief: bool) -> list[str]:
     much = 5 * LITTLE if brief else MUCH
-    turns = 2 if brief else TURNS
+    turns = 1 if brief else TURNS
     found: dict[str, list[Found]] = {}
     now = time.time_ns() // 1_000_000
     with stubs.running() as outside:
@@ -123,7 +123,7 @@ def _compared(both: Sides, turns: int) -> list[Found]:
         def timed(side: Side, path: str = path) -> float:
             return side.timed(path.format(**places[side]))
 
-        both.by_turns(timed, 2)  # Caches, and prepared statements.
+        both.by_turns(timed, 1)  # Caches, and prepared statements.
         found.append(Found(path, *map(median, both.by_turns(timed, turns))))
     return found
 
