@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -61,11 +60,7 @@ def _seconds(pid: int) -> float:
     return sum(map(int, fields[_UTIME : _UTIME + 4])) / _TICKS
 
 
-def resident_mb(pids: Iterable[int]) -> float:
-    """VmRSS of the processes, in MB."""
-    return sum(_resident(pid) for pid in pids) * 1024 / 1_000_000
-
-
-def _resident(pid: int) -> int:
+def resident_mb(pid: int) -> float:
+    """VmRSS of a process, in MB."""
     found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return int(found[1]) if found else 0
+    return int(found[1]) * 1024 / 1_000_000 if found else 0.0

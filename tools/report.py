@@ -29,6 +29,11 @@ def spread(values: Sequence[float], digits: int = 0, unit: str = "") -> str:
     return f"{middle} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
+def verdict(*, well: bool) -> str:
+    """The last cell of a row: whether its bound holds."""
+    return "yes" if well else "**no**"
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that a share (0 to 1) of the values does not exceed; 0 when there are none."""
     ordered = sorted(values)

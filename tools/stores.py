@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 
@@ -23,14 +23,18 @@ from tools.service import free_port
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/bin")
 
 
-class Store(Protocol):
-    """A kind of database, with as many databases as are asked for."""
+class Store:
+    """A kind of database, with as many databases as are asked for; here without a server."""
 
     name: str
-    restarts: int
+    restarts = 0
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def database(self, name: str) -> str:
         """Make an empty database; returns its URL."""
+        raise NotImplementedError
 
     def restart(self) -> None:
         """Crash the server, and start it again."""
@@ -39,32 +43,22 @@ class Store(Protocol):
         """Stop the server."""
 
 
-class SqliteStore:
-    """Files in a directory. No server to restart."""
+class SqliteStore(Store):
+    """Files in a directory."""
 
     name = "SQLite"
-    restarts = 0
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
 
     def database(self, name: str) -> str:
         return f"sqlite:///{self._directory}/{name}.db"
 
-    def restart(self) -> None:
-        pass
 
-    def close(self) -> None:
-        pass
-
-
-class PostgresStore:
+class PostgresStore(Store):
     """A cluster in a directory of its own, on a free port, with fsync on as by default."""
 
     name = "PostgreSQL"
 
     def __init__(self, directory: Path) -> None:
-        self.restarts = 0
+        super().__init__(directory)
         self._programs = _programs()
         self._place = directory / "cluster"
         self._port = free_port()
@@ -124,14 +118,11 @@ class PostgresStore:
         self._run("pg_ctl", "-m", "immediate", "stop")
 
 
-KINDS: dict[str, type[SqliteStore | PostgresStore]] = {
-    "sqlite": SqliteStore,
-    "postgresql": PostgresStore,
-}
+KINDS: dict[str, type[Store]] = {"sqlite": SqliteStore, "postgresql": PostgresStore}
 
 
 @contextlib.contextmanager
-def store(kind: type[SqliteStore | PostgresStore]) -> Iterator[tuple[Store, Path]]:
+def store(kind: type[Store]) -> Iterator[tuple[Store, Path]]:
     """A store for the block, and a directory that is removed after it."""
     with tempfile.TemporaryDirectory(prefix="dc-relay-") as directory:
         made = kind(Path(directory))

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -57,21 +57,13 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("base", metavar="BASE", help="a revision, or the directory of a checkout")
-    parser.add_argument("--seconds", type=_between(2, 60), default=10.0, help="load of one visit")
-    parser.add_argument("--rounds", type=_between(1, 20), default=3, help="pairs of visits")
+    parser.add_argument("--seconds", type=float, default=10.0, help="load of a visit: 2 to 60")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of visits: 1 to 20")
     parser.add_argument("--store", action="append", choices=stores.KINDS, help="only this one")
     asked = parser.parse_args()
-    asked.rounds = int(asked.rounds)
+    if not (2 <= asked.seconds <= 60 and 1 <= asked.rounds <= 20):
+        parser.error("--seconds is 2 to 60 and --rounds 1 to 20")
     return asked
-
-
-def _between(least: float, most: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        if least <= float(text) <= most:
-            return float(text)
-        raise argparse.ArgumentTypeError(f"from {least:g} to {most:g}")
-
-    return number
 
 
 @contextlib.contextmanager

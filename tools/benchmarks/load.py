@@ -77,15 +77,15 @@ class Load:
 class Webhooks:
     """An endless line of different signed `snapshot.published` webhooks, as HTTP requests.
 
-    Each has an id, a snapshot and an item of its own; `size` is the length of the body in bytes,
-    `kind` the last part of the schema's address. The varying part is last, so that only it has to
-    be signed for each.
+    `number` is how many have been taken. Each has an id, a snapshot and an item of its own; `size`
+    is the length of the body in bytes, `kind` the last part of the schema's address. The varying
+    part is last, so that only it has to be signed for each.
     """
 
     def __init__(self, *, size: int = 1000, kind: str = "banner") -> None:
         self._run = uuid.uuid4().hex[:12]
         self._kind = kind
-        self._number = 0
+        self.number = 0
         tail = self._tail(0)
         filler = _prose(max(0, size - len(tail) - 120))
         self._head = (
@@ -102,11 +102,6 @@ class Webhooks:
             f'"sequenceId":{number},"requestId":"{self._run}","id":"{self.event(number)}"}}'
         ).encode()
 
-    @property
-    def number(self) -> int:
-        """How many have been taken."""
-        return self._number
-
     def event(self, number: int) -> str:
         """The id of the event with this number; the first one has 0."""
         return f"event-{self._run}-{number:08}"
@@ -115,8 +110,8 @@ class Webhooks:
         return self
 
     def __next__(self) -> bytes:
-        tail = self._tail(self._number)
-        self._number += 1
+        tail = self._tail(self.number)
+        self.number += 1
         signature = self._signed_head.copy()
         signature.update(tail)
         header = (
@@ -186,13 +181,7 @@ def _prose(length: int) -> str:
     return " ".join(chosen)[:length]
 
 
-def closed_loop(
-    port: int,
-    requests: Webhooks,
-    *,
-    seconds: float,
-    count: int | None = None,
-) -> Load:
+def closed_loop(port: int, requests: Webhooks, *, seconds: float, count: int | None = None) -> Load:
     """Keep every connection busy for so long, or until `count` requests were sent."""
     end = time.monotonic() + seconds
     left = itertools.count() if count is None else iter(range(count))
@@ -203,13 +192,7 @@ def closed_loop(
     return _run(port, requests, next_one, end)
 
 
-def open_loop(
-    port: int,
-    requests: Webhooks,
-    *,
-    rate: float,
-    seconds: float,
-) -> Load:
+def open_loop(port: int, requests: Webhooks, *, rate: float, seconds: float) -> Load:
     """Send `rate` requests a second at planned times, for so long."""
     start = time.monotonic() + 0.05
     planned = (start + number / rate for number in range(round(rate * seconds)))
@@ -229,8 +212,7 @@ def _run(
     due: deque[float] | None = None,
 ) -> Load:
     load, first = Load(), requests.number
-    collecting = gc.isenabled()
-    gc.disable()
+    gc.disable()  # A collection in between would be charged to the service.
     with selectors.DefaultSelector() as selector:
         lines = [_Line(port, selector) for _ in range(CONNECTIONS)]
         idle = deque(lines)
@@ -253,8 +235,7 @@ def _run(
         load.events = [requests.event(first + place) for place in range(len(load.sent))]
         for line in lines:
             line.close()
-    if collecting:
-        gc.enable()
+    gc.enable()
     return load
 
 

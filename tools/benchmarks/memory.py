@@ -1,4 +1,4 @@
-"""What a web process and a worker have in memory, at rest and after many events, and their start.
+"""What a web process and a worker have in memory, at rest and after many events.
 
 In the first half caches, pools and threads reach their size; a leak is what every event leaves, so
 it shows in the second half. On SQLite.
@@ -6,8 +6,6 @@ it shows in the second half. On SQLite.
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Sequence
 
 from tools import report, service, stores
@@ -16,10 +14,7 @@ from tools.benchmarks.load import Webhooks, closed_loop
 from tools.processes import descendants, resident_mb
 
 EVENTS = 8_000
-STARTS = 3
 MOST_MB, MOST_GROWTH = 90.0, 1.1
-# Seconds.
-HELP_WITHIN, SERVE_WITHIN = 0.4, 3.0
 
 
 def measure(*, brief: bool) -> list[str]:
@@ -32,17 +27,15 @@ def measure(*, brief: bool) -> list[str]:
             pids = {"web": max(descendants(web.pid)), "worker": worker.pid}
             hooks = Webhooks()
             sizes = [_sizes(web.port, outside, hooks, count, pids) for count in (1, half, half)]
-        starts = _starts(store, 1 if brief else STARTS)
     rows = [[name, *_cells([each[name] for each in sizes])] for name in pids]
     head = ("process", "at rest", f"after {half:,} events", f"after {2 * half:,}", "growth", "ok?")
     return [
-        "## Memory and start",
+        "## Memory",
         "",
         f"VmRSS in MB, on SQLite. Bounds: {MOST_MB:.0f} MB, and {MOST_GROWTH} times in the second "
         "half.",
         "",
         *report.table(head, rows),
-        *report.table(("start", "seconds", "bound", "ok?"), starts),
     ]
 
 
@@ -54,38 +47,10 @@ def _sizes(
     load = closed_loop(port, hooks, seconds=60, count=count)
     if not outside.wait(before + load.accepted, timeout=120):
         raise RuntimeError("not all events were delivered")
-    return {name: resident_mb([pid]) for name, pid in pids.items()}
+    return {name: resident_mb(pid) for name, pid in pids.items()}
 
 
 def _cells(sizes: Sequence[float]) -> list[str]:
     growth = sizes[-1] / sizes[-2]
     well = sizes[-1] <= MOST_MB and growth <= MOST_GROWTH
-    return [*(f"{each:.1f}" for each in sizes), f"{growth:.2f}", "yes" if well else "**no**"]
-
-
-def _starts(store: stores.Store, times: int) -> list[list[str]]:
-    found: dict[str, list[float]] = {"`dc-relay --help`": [], "`dc-relay serve` to `/healthz`": []}
-    for number in range(times):
-        for name, seconds in zip(found, (_help(), _serve(store, number)), strict=True):
-            found[name].append(seconds)
-    return [
-        [name, report.spread(each, 2), f"≤ {bound}", "yes" if min(each) <= bound else "**no**"]
-        for (name, each), bound in zip(found.items(), (HELP_WITHIN, SERVE_WITHIN), strict=True)
-    ]
-
-
-def _help() -> float:
-    started = time.monotonic()
-    command = (service.HERE.python, "-m", "app", "--help")
-    subprocess.run(command, cwd=service.ROOT, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - started
-
-
-def _serve(store: stores.Store, number: int) -> float:
-    """From the start on a new database to the first answer."""
-    port = service.free_port()
-    environ = service.environment(store.database(f"start{number}"), PORT=str(port))
-    started = time.monotonic()
-    with service.started(("-m", "app", "serve"), environ, port) as process:
-        service.wait_for(process, "/healthz")
-        return time.monotonic() - started
+    return [*(f"{each:.1f}" for each in sizes), f"{growth:.2f}", report.verdict(well=well)]

@@ -23,12 +23,11 @@ def measure(*, brief: bool) -> list[str]:
                 ]
     rows = []
     for figure in FIGURES:
-        cells = [figure.name]
-        for visits in found.values():
-            cells.append(report.spread([figure.of(each) for each in visits], figure.digits))
+        values = ([figure.of(each) for each in visits] for visits in found.values())
+        row = [figure.name, *(report.spread(each, figure.digits) for each in values)]
         well = all(figure.holds(visits, 1.0) for visits in found.values())
-        absolute = figure.absolute is not None
-        rows.append([*cells, figure.bound if absolute else "", _word(well) if absolute else ""])
+        judged = figure.absolute is not None
+        rows.append([*row, *((figure.bound, report.verdict(well=well)) if judged else ("", ""))])
     return [
         "## What is promised",
         "",
@@ -38,7 +37,3 @@ def measure(*, brief: bool) -> list[str]:
         "",
         *report.table(("figure", *found, "bound", "ok?"), rows),
     ]
-
-
-def _word(well: bool) -> str:
-    return "yes" if well else "**no**"

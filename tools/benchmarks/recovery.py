@@ -75,13 +75,13 @@ def _outage(outside: Stubs, scale: float) -> list[list[str]]:
             "messages a second after it, of those before",
             f"{share:.2f}",
             f"≥ {LEAST_SHARE}",
-            _word(share >= LEAST_SHARE),
+            report.verdict(well=share >= LEAST_SHARE),
         ],
         [
             f"webhook to the other destination meanwhile, p95 of {len(load.sent):,}",
             f"{p95:,.0f} ms",
             f"≤ {P95_MS:.0f} ms",
-            _word(p95 <= P95_MS),
+            report.verdict(well=p95 <= P95_MS),
         ],
     ]
 
@@ -131,10 +131,6 @@ def _hang(outside: Stubs, scale: float) -> list[list[str]]:
             "the same beside one that hangs",
             f"{beside:.0f} ms, {slower:.2f} times",
             f"≤ {MOST_SLOWER} times",
-            _word(slower <= MOST_SLOWER),
+            report.verdict(well=slower <= MOST_SLOWER),
         ],
     ]
-
-
-def _word(well: bool) -> str:
-    return "yes" if well else "**no**"

@@ -9,8 +9,8 @@ weighed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import requests
@@ -49,22 +49,13 @@ class Stretch:
         return [self.name, *shares, ", ".join(parts)]
 
 
-class Cpu:
-    """The CPU that parts use while the block runs; each part is processes and all below them."""
-
-    def __init__(self, parts: Mapping[str, Sequence[int]]) -> None:
-        self._parts = parts
-        self.used: dict[str, float] = {}
-
-    def _now(self) -> dict[str, float]:
-        return {part: cpu_seconds(*pids) for part, pids in self._parts.items()}
-
-    def __enter__(self) -> Cpu:
-        self.used = self._now()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.used = {part: now - self.used[part] for part, now in self._now().items()}
+@contextmanager
+def _cpu(parts: Mapping[str, Sequence[int]]) -> Iterator[dict[str, float]]:
+    """The CPU that parts (processes and all below them) have used when the block has ended."""
+    before = {part: cpu_seconds(*pids) for part, pids in parts.items()}
+    used: dict[str, float] = {}
+    yield used
+    used.update({part: cpu_seconds(*pids) - before[part] for part, pids in parts.items()})
 
 
 def measure(*, brief: bool) -> list[str]:
@@ -103,9 +94,9 @@ def _accepting(environ: Mapping[str, str], url: str, count: int) -> Stretch:
     hooks = Webhooks(kind=NAMES[0])
     with service.web(environ, processes=count) as web:
         closed_loop(web.port, hooks, seconds=1)
-        with Cpu({"web": [web.pid], "PostgreSQL": [_server(url)]}) as cpu:
+        with _cpu({"web": [web.pid], "PostgreSQL": [_server(url)]}) as cpu:
             load = closed_loop(web.port, hooks, seconds=SECONDS)
-    return Stretch(f"{count} web", load.accepted, load.seconds, cpu.used)
+    return Stretch(f"{count} web", load.accepted, load.seconds, cpu)
 
 
 def _sending(
@@ -121,7 +112,7 @@ def _sending(
         workers = [opened.enter_context(service.worker(environ)).pid for _ in range(count)]
         _await_workers(web, count)
         parts = {"workers": workers, "stubs": [outside.process.pid], "PostgreSQL": [server]}
-        with Cpu(parts) as cpu:
+        with _cpu(parts) as cpu:
             before, started = outside.count(), time.monotonic()
             for name in names:
                 _operate(web, "POST", f"destinations/{name}/resume")
@@ -130,7 +121,7 @@ def _sending(
         # What is left must not be the next one's.
         outside.wait(before + backlog // kinds * kinds, timeout=30)
     name = f"{count} {'worker' if count == 1 else 'workers'}"
-    return Stretch(name if kinds == 1 else f"{name}, {kinds} destinations", sent, seconds, cpu.used)
+    return Stretch(name if kinds == 1 else f"{name}, {kinds} destinations", sent, seconds, cpu)
 
 
 def _operate(web: service.Process, method: str, path: str, **body: str) -> requests.Response:

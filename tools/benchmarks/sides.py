@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import requests
@@ -83,14 +82,14 @@ class Sides:
 
 @contextmanager
 def sides(
-    store: stores.Store,
-    directory: Path,
+    kind: type[stores.Store],
     stubs: Stubs,
     fill_little: Callable[[str], None],
     fill_much: Callable[[str], None],
 ) -> Iterator[Sides]:
     """Run two services until the block ends, each on a database that was filled for it."""
     with ExitStack() as opened:
+        store, directory = opened.enter_context(stores.store(kind))
         found = []
         for name, fill in (("little", fill_little), ("much", fill_much)):
             place = directory / name

@@ -169,15 +169,11 @@ class Stubs:
 
     def count(self) -> int:
         """How many messages have arrived."""
-        return self._counts()[0]
+        return int(self._ask("count")[0])
 
     def content_calls(self) -> int:
         """How many calls Content Delivery 2 has had."""
-        return self._counts()[1]
-
-    def _counts(self) -> tuple[int, int]:
-        messages, calls = self._ask("count")
-        return messages, calls
+        return int(self._ask("count")[1])
 
     def arrivals(self, since: int = 0) -> list[Arrival]:
         """The messages that arrived after the first `since`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -30,30 +31,30 @@ BROKEN_TRIES = 3
 )
 @click.option("--rate", default=12.0, show_default=True, help="Events a second, on each database.")
 @click.option("--sqlite-only", is_flag=True, help="Leave PostgreSQL out, and write nothing.")
-@click.option("--break-it", is_flag=True, help="Only the variant that loses events; it must fail.")
-def drill(*, seconds: int, rate: float, sqlite_only: bool, break_it: bool) -> None:
+def drill(*, seconds: int, rate: float, sqlite_only: bool) -> None:
     """Kill, crash and break everything under load, then count what was lost."""
     end_on_signal()
-    if break_it:
-        sys.exit(_tell([_broken()]))
     stores = (SqliteStore,) if sqlite_only else (SqliteStore, PostgresStore)
     trouble = max(15.0, seconds - AROUND - (0 if sqlite_only else BROKEN_FOR + AROUND))
+    over = threading.Event()
     with ThreadPoolExecutor() as threads:
-        sound = list(threads.map(partial(run, seconds=trouble, rate=rate), stores))
+        try:
+            trials = partial(run, over=over, seconds=trouble, rate=rate)
+            sound = list(threads.map(trials, stores))
+        except KeyboardInterrupt:
+            over.set()
+            raise
     status = _tell(sound)
     if not sqlite_only:
         # Chance decides whether a kill meets the gap between answer and commit.
-        tries = (_broken() for _ in range(BROKEN_TRIES))
+        once = partial(run, SqliteStore, seconds=BROKEN_FOR, rate=BROKEN_RATE, broken=True)
+        tries = (once(over=over) for _ in range(BROKEN_TRIES))
         broken = next((each for each in tries if each.lost), None)
         report.write(sound, broken)
         if broken is None:
             click.echo("The broken variant lost nothing, so this drill proves nothing.", err=True)
             status = 1
     sys.exit(status)
-
-
-def _broken() -> Verdict:
-    return run(SqliteStore, seconds=BROKEN_FOR, rate=BROKEN_RATE, broken=True)
 
 
 def _tell(verdicts: list[Verdict]) -> int:

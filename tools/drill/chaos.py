@@ -174,7 +174,6 @@ class Chaos:
         while not self._over.wait(FLAP_EVERY):
             self._switch((away, *FAULTS))
             self._over.wait(FLAP_FOR)
-            self.counted["flaps"] += 1
             self._switch(FAULTS)
 
 

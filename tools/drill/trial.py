@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -83,13 +84,17 @@ def commands(store: stores.Store, *, broken: bool) -> dict[str, Sequence[str]]:
 
 
 def run(
-    kind: type[stores.SqliteStore | stores.PostgresStore],
+    kind: type[stores.Store],
     *,
+    over: threading.Event,
     seconds: float,
     rate: float,
     broken: bool = False,
 ) -> Verdict:
-    """Run one trial; `seconds` is how long everything fails, `rate` is events a second."""
+    """Run one trial; `seconds` is how long everything fails, `rate` is events a second.
+
+    It ends early, without a verdict that means anything, when `over` is set.
+    """
     with ExitStack() as stack:
         store, directory = stack.enter_context(stores.store(kind))
         url = store.database("relay")
@@ -102,9 +107,9 @@ def run(
         _await_ready(f"http://127.0.0.1:{port}")
         with Senders(sandbox, f"http://127.0.0.1:{port}", rate) as senders:
             with Chaos(keeper, sandbox, store, only_web=broken) as chaos:
-                time.sleep(seconds)
+                over.wait(seconds)
             calm_at = time.time()
-        quiet_at = _await_quiet(url, sandbox)
+        quiet_at = _await_quiet(url, sandbox, over)
         return _verdict(
             store,
             senders.events,
@@ -153,7 +158,7 @@ def _states(url: str) -> dict[str, int]:
     return dict(found)
 
 
-def _await_quiet(url: str, sandbox: SandboxServer) -> float | None:
+def _await_quiet(url: str, sandbox: SandboxServer, over: threading.Event) -> float | None:
     """Wait until no job is left to do; returns when that was, None when it did not come."""
     deadline = time.monotonic() + QUIET_WITHIN
     while time.monotonic() < deadline:
@@ -165,7 +170,8 @@ def _await_quiet(url: str, sandbox: SandboxServer) -> float | None:
             quiet_at = time.time()
             sandbox.settle(10)
             return quiet_at
-        time.sleep(0.1)
+        if over.wait(0.1):
+            break
     return None
 
 
