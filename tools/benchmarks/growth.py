@@ -163,9 +163,9 @@ def _lines(found: Mapping[str, list[Found]], much: int) -> list[str]:
     return [
         "## As the database grows",
         "",
-        f"Milliseconds with {LITTLE:,} and with {much:,} finished events of thirty days, by turns in "
-        f"one run, lower quartiles. Bound: {ALLOWED} times, or {UNNOTICED:.0f} ms more. Rows with * have no index: "
-        "they stop after a bounded number of rows, and the page says so.",
+        f"Milliseconds with {LITTLE:,} and with {much:,} finished events of thirty days, by turns "
+        f"(lower quartiles). Bound: {ALLOWED} times, or {UNNOTICED:.0f} ms more. Rows with * have "
+        "no index: they stop after a bounded number of rows, and the page says so.",
         "",
         *report.table(head, rows),
         f"{sum(one.well for one in every)} of {len(every)} within the bound.",

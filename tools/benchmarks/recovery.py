@@ -60,7 +60,7 @@ def _outage(outside: Stubs, scale: float) -> list[list[str]]:
             closed_loop(web.port, banners, seconds=30, count=round(BACKLOG * scale))
             with service.worker(environ):
                 outside.wait(outside.count() + 100, timeout=20)
-                steady, _, _ = _rate(outside, others(STEADY_SECONDS * scale))
+                steady, *_ = _rate(outside, others(STEADY_SECONDS * scale))
                 outside.behave("search", status=503)
                 away = closed_loop(web.port, banners, seconds=OUTAGE_SECONDS * scale)
                 before = outside.count()

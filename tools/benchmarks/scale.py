@@ -66,7 +66,8 @@ def measure(*, brief: bool) -> list[str]:
         environ = outside.configured(url, directory, rules)
         service.make_tables(environ)
         accepting = [_accepting(environ, url, count) for count in PROCESSES]
-        _empty(url)
+        with stores.connected(url) as connection:
+            connection.execute("TRUNCATE webhook_events, sent_items CASCADE")
         sending = [_sending(environ, outside, count, backlog) for count in PROCESSES]
         weights = _weights(url)
         sending.append(_sending(environ, outside, 4, backlog, kinds=4))
@@ -125,13 +126,9 @@ def _sending(
 
 
 def _operate(web: service.Process, method: str, path: str, **body: str) -> requests.Response:
-    answer = requests.request(
-        method,
-        f"{web.url}/api/v1/{path}",
-        json=body or None,
-        headers={"Authorization": f"Bearer {service.ADMIN_TOKEN}"},
-        timeout=10,
-    )
+    headers = {"Authorization": f"Bearer {service.ADMIN_TOKEN}"}
+    url = f"{web.url}/api/v1/{path}"
+    answer = requests.request(method, url, json=body or None, headers=headers, timeout=10)
     answer.raise_for_status()
     return answer
 
@@ -148,11 +145,6 @@ def _server(url: str) -> int:
     """The process of PostgreSQL that all others of it are below."""
     with stores.connected(url) as connection:
         return parent(connection.info.backend_pid)
-
-
-def _empty(url: str) -> None:
-    with stores.connected(url) as connection:
-        connection.execute("TRUNCATE webhook_events, sent_items CASCADE")
 
 
 def _weights(url: str) -> dict[str, float]:

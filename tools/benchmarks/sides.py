@@ -24,9 +24,8 @@ _RULES = {"banner": ("archive",), "other": DESTINATIONS}
 class Side:
     """A running web process and worker, asked over HTTP as a person or a program would."""
 
-    def __init__(self, web: service.Process, worker: service.Process, stubs: Stubs) -> None:
+    def __init__(self, web: service.Process, stubs: Stubs) -> None:
         self.web = web
-        self.worker = worker
         self._stubs = stubs
         self._hooks = Webhooks()
         self._dashboard = requests.Session()
@@ -99,8 +98,8 @@ def sides(
             service.make_tables(environ)
             fill(url)
             web = opened.enter_context(service.web(environ))
-            worker = opened.enter_context(service.worker(environ))
-            found.append(Side(web, worker, stubs))
+            opened.enter_context(service.worker(environ))
+            found.append(Side(web, stubs))
         for side in found:  # Connections, caches, and until the worker runs.
             side.delivered()
         yield Sides(*found)

@@ -78,12 +78,7 @@ FIGURES = (
     Figure("webhook to destination at 200/s, p95, ms", lambda v: v.p95_at_200, absolute=P95_MS),
     Figure("jobs drained a second", lambda v: v.drained, least=0.85),
     Figure("CPU seconds per 1,000 events, web and worker", lambda v: v.cpu, 2, most=1.15),
-    Figure(
-        "Content Delivery 2 calls per event in a burst",
-        lambda v: v.content_calls,
-        3,
-        absolute=0.12,
-    ),
+    Figure("content calls per event in a burst", lambda v: v.content_calls, 3, absolute=0.12),
 )
 
 

@@ -7,11 +7,11 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import requests
@@ -180,9 +180,7 @@ def _verdict(
 ) -> Verdict:
     arrived = _messages(sandbox)
     accepted = [event for event in events if event.accepted_at]
-    posts: Counter[str] = Counter()
-    for event in events:
-        posts.update(event.answers)
+    accepted_at = {event.id: event.accepted_at for event in events if event.accepted_at}
     by_event: dict[tuple[str, str], list[Message]] = {}
     for message in arrived:
         by_event.setdefault((message.destination, message.event), []).append(message)
@@ -190,9 +188,11 @@ def _verdict(
         store=store.name,
         restarts=store.restarts,
         events=len(events),
-        posts=posts,
+        posts=sum((event.answers for event in events), Counter()),
         accepted=len(accepted),
-        lost=[event.id for event in accepted if not _acted_on(event, arrived, sandbox)],
+        lost=[
+            event.id for event in accepted if not _acted_on(event, arrived, accepted_at, sandbox)
+        ],
         twice=[name for (_, name), found in by_event.items() if len(found) > 1],
         changed_id=[
             name
@@ -215,9 +215,8 @@ def _verdict(
     )
 
 
-@dataclass(frozen=True)
-class Message:
-    """A message as the downstream got it."""
+class Message(NamedTuple):
+    """A message as the downstream got it; `identifier` is its `webhook-id`."""
 
     destination: str
     event: str
@@ -231,29 +230,32 @@ def _messages(sandbox: SandboxServer) -> list[Message]:
     found = []
     for destination in DESTINATIONS:
         for one in sandbox.received(destination):
-            content = json.loads(one.body)["data"]
-            headers = {name.lower(): value for name, value in one.headers.items()}
-            found.append(
-                Message(
-                    destination=destination,
-                    event=content["event"]["id"],
-                    item=content["item"]["id"],
-                    created=content["snapshot"]["createdDate"],
-                    identifier=headers["webhook-id"],
-                    at=one.time,
-                )
-            )
+            data = json.loads(one.body)["data"]
+            [identifier] = (v for name, v in one.headers.items() if name.lower() == "webhook-id")
+            event, item = data["event"]["id"], data["item"]["id"]
+            created = data["snapshot"]["createdDate"]
+            found.append(Message(destination, event, item, created, identifier, one.time))
     return found
 
 
-def _acted_on(event: Sent, arrived: Sequence[Message], sandbox: SandboxServer) -> bool:
-    """Whether each destination got the publication or a newer one of the item, or the variants
-    exist."""
+def _acted_on(
+    event: Sent,
+    arrived: Sequence[Message],
+    accepted_at: Mapping[str, float],
+    sandbox: SandboxServer,
+) -> bool:
+    """Whether each destination got the publication or a later one of the item, or the variants
+    exist. Later is what was published, or else accepted, later: the order of acceptance decides
+    which publication is sent."""
     if event.name == SNAPSHOT_PUBLISHED:
         told = {
             message.destination
             for message in arrived
-            if message.item == event.item and message.created >= str(event.created)
+            if message.item == event.item
+            and (
+                message.created >= str(event.created)
+                or accepted_at.get(message.event, 0.0) >= accepted_at[event.id]
+            )
         }
         return told == set(DESTINATIONS)
     item = sandbox.state.item(event.item)
