@@ -19,7 +19,6 @@ import psycopg
 
 from tools.service import free_port
 
-# Debian keeps the server's programs out of PATH.
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/bin")
 
 

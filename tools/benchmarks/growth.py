@@ -20,8 +20,7 @@ from tools.benchmarks.filling import fill, fill_waiting
 from tools.benchmarks.sides import DESTINATIONS, Side, Sides, sides
 
 LITTLE, MUCH, WAITING = 1_000, 1_000_000, 100_000
-# How many times the little one's time the other's may be. What is less than this many
-# milliseconds apart nobody waits for.
+# A ratio, and milliseconds of difference that nobody waits for.
 ALLOWED, UNNOTICED = 1.2, 2.0
 TURNS = 20
 # Of several turns; what else the machine does only adds to them.
