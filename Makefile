@@ -14,7 +14,7 @@ EXTRAS := --extra otel
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test quick drill fuzz bench lint format lock
+.PHONY: help setup demo test quick drill fuzz bench compare lint format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,13 +33,16 @@ quick: setup ## Run the tests that need no minute: SQLite only, no stories, proc
 	$(BIN)/python -m pytest -n auto -m "not (postgres or stories or processes or browser)" $(TEST_ARGS)
 
 drill: setup ## Kill, crash and break everything, count what is lost (DRILL_ARGS="--seconds 60")
-	$(BIN)/python -m tests.drill $(DRILL_ARGS)
+	$(BIN)/python -m tools.drill $(DRILL_ARGS)
 
 fuzz: setup ## Throw thousands of inputs at the door and at the configuration
 	FUZZ_EXAMPLES=600 $(BIN)/python -m pytest tests/fuzz --timeout=600
 
-bench: setup ## Measure everything, in under ten minutes (BENCH_ARGS="ingest memory": only these)
-	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: setup ## Measure everything, in ten minutes (BENCH_ARGS="promises memory": only these)
+	$(BIN)/python -m tools.benchmarks $(BENCH_ARGS)
+
+compare: setup ## Measure beside another revision (BASE=REVISION COMPARE_ARGS="--rounds 5")
+	$(BIN)/python -m tools.benchmarks.compare $(BASE) $(COMPARE_ARGS)
 
 lint: setup ## Check style, types and floors
 	$(BIN)/ruff check

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VERBS = frozenset(
-    ("help", "setup", "demo", "test", "quick", "drill", "fuzz", "bench", "lint", "format", "lock")
+    "help setup demo test quick drill fuzz bench compare lint format lock".split()  # noqa: SIM905
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     # What the make that may run these tests was given, it hands on to us.
-    for name in ("TEST_DATABASE_URL", "TEST_ARGS", "DEMO_ARGS", "DRILL_ARGS", "BENCH_ARGS"):
+    for name in ("TEST_DATABASE_URL", "TEST_ARGS", "DEMO_ARGS", "DRILL_ARGS", "BENCH_ARGS", "BASE"):
         kept.pop(name, None)
     return subprocess.run(
         ["make", *arguments],
@@ -132,6 +132,11 @@ def test_test_says_aloud_that_postgresql_is_left_out(clone: Path) -> None:
     assert calls(without) == calls(with_server) == ["python -m pytest -n auto"]
     assert warning in without.stderr
     assert warning not in with_server.stderr
+
+
+def test_compare_passes_the_revision_on(clone: Path) -> None:
+    called = calls(make("compare", "BASE=v1", "COMPARE_ARGS=--rounds 2", cwd=clone))
+    assert called == ["python -m tools.benchmarks.compare v1 --rounds 2"]
 
 
 def test_demo_passes_its_arguments_on(clone: Path) -> None:

@@ -1,7 +1,7 @@
 """How the databases go about each question that is asked often: by an index, whatever there is.
 
 The statements are those of the running code: they are explained at the moment at which they are
-sent. No time is measured here; `benchmarks/growth.py` does that.
+sent. No time is measured here; `tools/benchmarks/growth.py` does that.
 """
 
 from __future__ import annotations

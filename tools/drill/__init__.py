@@ -1,0 +1,1 @@
+"""The drill: the whole service as processes, under load, while everything fails. `make drill`."""
