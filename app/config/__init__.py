@@ -5,7 +5,7 @@ once, and returns `Settings`. Nothing else in the service reads the environment.
 connect to anything.
 """
 
-from app.config.loader import load_settings
+from app.config.load import load_settings
 from app.config.settings import (
     Alerts,
     AmplienceHosts,

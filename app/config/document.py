@@ -14,12 +14,12 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from app.config.findings import Finding, flatten
-from app.config.lists import EntryList, NamedTables
+from app.config.file import substitute
+from app.config.hub_tables import AlertsTable, DestinationTable, HubTable, Table
+from app.config.problems import Finding, flatten
 from app.config.rule_tables import RuleField
 from app.config.settings import Alerts, Destination, Hub, Rule
-from app.config.substitution import substitute
-from app.config.tables import AlertsTable, DestinationTable, HubTable, Table
+from app.config.tables import EntryList, NamedTables
 
 
 @dataclass(frozen=True)

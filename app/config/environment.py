@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
+from app.config.destination_tables import RequestUrl
 from app.config.fields import (
     DatabaseUrl,
     Duration,
@@ -23,10 +24,8 @@ from app.config.fields import (
     Text,
     locale_list_fault,
 )
-from app.config.findings import Finding, flatten
 from app.config.hosts import delivery_url
-from app.config.lists import TextList
-from app.config.request_fields import RequestUrl
+from app.config.problems import Finding, flatten
 from app.config.settings import (
     ClientCredentials,
     Delivery,
@@ -38,6 +37,7 @@ from app.config.settings import (
     PersonalAccessToken,
     Rule,
 )
+from app.config.tables import TextList
 from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED
 
 HUB_KEY = "main"

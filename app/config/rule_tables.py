@@ -21,7 +21,7 @@ from app.config.fields import (
     Text,
     locale_list_fault,
 )
-from app.config.lists import EntryList, TextList
+from app.config.hub_tables import Table, one_of, some
 from app.config.settings import (
     Condition,
     ForwardSpec,
@@ -30,7 +30,7 @@ from app.config.settings import (
     UnpublishSpec,
     Where,
 )
-from app.config.tables import Table, one_of, some
+from app.config.tables import EntryList, TextList
 from app.events import EDITION_EVENT_NAMES
 
 

@@ -10,9 +10,7 @@ import pytest
 
 from app.config import load_settings
 from app.config.document import DocumentTable
-from app.config.loader import ENVIRONMENT_VARIABLES
-from app.config.rule_tables import ACTION_TABLES, ConditionTable, RuleTable, WhereTable
-from app.config.tables import (
+from app.config.hub_tables import (
     DeleteTable,
     DeliveryTable,
     DestinationTable,
@@ -20,6 +18,8 @@ from app.config.tables import (
     RetryTable,
     Table,
 )
+from app.config.load import ENVIRONMENT_VARIABLES
+from app.config.rule_tables import ACTION_TABLES, ConditionTable, RuleTable, WhereTable
 from app.events import KNOWN_EVENT_NAMES
 from tests.config.loading import SIGNING_SECRET, load
 

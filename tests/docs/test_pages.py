@@ -11,7 +11,7 @@ import click
 import pytest
 
 from app.cli import main
-from app.config.loader import ENVIRONMENT_VARIABLES
+from app.config.load import ENVIRONMENT_VARIABLES
 from tests.docs import pages
 from tests.docs.pages import PAGES, ROOT
 

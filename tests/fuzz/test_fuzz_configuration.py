@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config import Settings, load_settings
-from app.config.loader import ENVIRONMENT_VARIABLES
+from app.config.load import ENVIRONMENT_VARIABLES
 from app.errors import ConfigError
 from tests.fuzz.inputs import fuzzed, numbers
 

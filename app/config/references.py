@@ -12,7 +12,7 @@ from typing import Any
 from app.config.document import Document
 from app.config.environment import HUB_KEY, Environment
 from app.config.fields import did_you_mean
-from app.config.findings import Finding, Path
+from app.config.problems import Finding, Path
 from app.config.settings import (
     Destination,
     ForwardSpec,

@@ -11,8 +11,8 @@ from typing import Any
 
 from app.config.document import read_document
 from app.config.environment import ENVIRONMENT_VARIABLES, read_environment, without_blanks
-from app.config.findings import as_problems
-from app.config.joining import join
+from app.config.problems import as_problems
+from app.config.references import join
 from app.config.settings import AmplienceHosts, Settings
 from app.errors import ConfigError
 

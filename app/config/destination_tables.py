@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from app.config.fields import HttpUrl, Text
-from app.config.lists import Headers
+from app.config.tables import Headers
 from app.config.templating import Kind, TemplateFault, check_template, is_template
 
 # The schemes of message queues, to which nothing is sent.
