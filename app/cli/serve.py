@@ -35,7 +35,7 @@ _MOST_RESTARTS = 5
 _WEB = (
     sys.executable,
     "-m",
-    "gunicorn",
+    "app.web",
     "-c",
     "python:app.web.gunicorn_config",
     "app.web.wsgi:app",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -115,3 +116,28 @@ def test_faulty_settings_stop_the_start_with_every_fault_and_no_stack(tmp_path: 
     assert "WEBHOOK_SECRET" in done.stderr
     assert "LOG_LEVEL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("given", "bind", "workers"),
+    [
+        ({"PORT": "", "WEB_CONCURRENCY": ""}, "127.0.0.1:8000", "1"),
+        ({"PORT": " ", "WEB_CONCURRENCY": " "}, "127.0.0.1:8000", "1"),
+        ({"PORT": "8123", "WEB_CONCURRENCY": "3"}, "0.0.0.0:8123", "3"),
+    ],
+)
+def test_empty_port_and_number_of_processes_count_as_not_set(
+    tmp_path: Path, given: dict[str, str], bind: str, workers: str
+) -> None:
+    done = subprocess.run(
+        [*web_command(), "--print-config"],
+        cwd=ROOT,
+        env=environment(tmp_path, **given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = dict(re.findall(r"(?m)^(\w+) += (.*)$", done.stdout))
+    assert (shown["bind"], shown["workers"]) == (f"['{bind}']", workers)
