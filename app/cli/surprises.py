@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from app.config import Destination, ForwardSpec, Hub, Settings
+from app.config.warnings import settings_warnings
 from app.destinations.rendering import try_templates
 from app.errors import ConfigProblem
 from app.observability import tracing
@@ -33,6 +34,7 @@ def surprises(settings: Settings) -> list[ConfigProblem]:
             for place in settings.destinations
             for warning in _of_destination(place, forwarded=place.name in forwarded)
         ),
+        *settings_warnings(settings),
     ]
 
 

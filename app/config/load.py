@@ -1,25 +1,23 @@
-"""Reads the environment and the TOML file into `Settings`, and reports every fault at once.
-
-The only place where the two are put together. It must not connect to anything.
-"""
+"""Loads the settings: variables and file become one document, which one schema checks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from app.config.document import read_document
-from app.config.environment import ENVIRONMENT_VARIABLES, read_environment, without_blanks
-from app.config.problems import as_problems
-from app.config.references import join
+from app.config.document import ServiceTable, check
+from app.config.environment import ENVIRONMENT_VARIABLES, Merged, merge, without_blanks
+from app.config.file import UnreadableFile, read_file, substitute
+from app.config.problems import Fault, Places, as_problems
+from app.config.references import reference_faults
 from app.config.settings import AmplienceHosts, Settings
 from app.errors import ConfigError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLES", "load_settings"]
 
 DEFAULT_FILE = "relay.toml"
-DEFAULT_DATABASE = "sqlite:///var/dc-relay.db"
 
 
 def load_settings(environ: Mapping[str, str], *, directory: Path = Path()) -> Settings:
@@ -30,47 +28,74 @@ def load_settings(environ: Mapping[str, str], *, directory: Path = Path()) -> Se
     sorted by place; no fault shows a value.
     """
     variables = without_blanks(environ)
-    environment = read_environment(variables)
     named = variables.get("RELAY_CONFIG")
     file = named or DEFAULT_FILE
-    document = read_document(directory / file, variables=variables, required=named is not None)
-    joined = join(environment, document)
-    found = (*environment.findings, *document.findings, *joined.findings)
-    if found:
-        raise ConfigError(as_problems(found, file=file, rule_names=document.rule_names))
+    try:
+        written = read_file(directory / file, required=named is not None)
+        unreadable = None
+    except UnreadableFile as error:
+        written, unreadable = {}, Fault((), str(error))
+    substituted = substitute(written, variables)
+    merged = merge(substituted, variables)
+    loaded, found = check(merged.document)
+    if unreadable:
+        # What a variable says wrongly, and not what is missing: that may be in the file.
+        wrong = [fault for fault in found if merged.variables.get(fault.path) in variables]
+        raise ConfigError(as_problems([unreadable, *wrong], _places(file, merged)))
+    faults = [*substituted.faults, *merged.faults]
+    # A text whose variable is missing was reported already, whatever else is wrong with it.
+    unset = {fault.path for fault in substituted.faults}
+    faults += [fault for fault in (*found, *reference_faults(loaded)) if fault.path not in unset]
+    if faults:
+        raise ConfigError(as_problems(faults, _places(file, merged)))
+    used = merged.used | substituted.used
+    unused = [name for name in variables if name in ENVIRONMENT_VARIABLES and name not in used]
+    return _settings(loaded, unused_variables=tuple(sorted(unused)))
+
+
+def _places(file: str, merged: Merged) -> Places:
+    # Bytes that are not UTF-8 cannot be printed.
+    shown = file.encode("utf-8", "replace").decode()
+    return Places(shown, merged.variables, merged.rule_labels)
+
+
+def _settings(loaded: Mapping[str, Any], *, unused_variables: tuple[str, ...]) -> Settings:
+    """The settings of a document without faults; what is absent keeps the default of `Settings`."""
+    hosts = {"auth_url": "amplience_auth_url", "api_url": "amplience_api_url"}
+    single = Settings.__dataclass_fields__.keys() & ServiceTable().fields.keys()
     return Settings(
-        hubs=joined.hubs,
-        rules=joined.rules,
-        destinations=joined.destinations,
-        alerts=document.alerts,
-        traces_endpoint=environment.traces_endpoint(),
-        traces_secrets=environment.traces_secrets(),
-        **_rest(environment.values),
+        hubs=tuple(loaded["hubs"].values()),
+        rules=tuple(loaded["rules"]),
+        destinations=tuple(loaded["destinations"].values()),
+        alerts=loaded["alerts"],
+        amplience=AmplienceHosts(
+            **{name: loaded[setting] for name, setting in hosts.items() if setting in loaded}
+        ),
+        traces_endpoint=_traces_endpoint(loaded),
+        traces_secrets=_traces_secrets(loaded),
+        unused_variables=unused_variables,
+        **{name: loaded[name] for name in single if name in loaded},
     )
 
 
-def _rest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What has nothing to do with the file; what is not set keeps the default of `Settings`."""
-    hosts = {
-        "auth_url": values.get("AMPLIENCE_AUTH_URL"),
-        "api_url": values.get("AMPLIENCE_API_URL"),
-    }
-    single = (
-        "ADMIN_TOKEN",
-        "METRICS_OPEN",
-        "SENTRY_DSN",
-        "SENTRY_ENVIRONMENT",
-        "LOG_LEVEL",
-        "LOG_FORMAT",
-        "PORT",
-        "WEB_CONCURRENCY",
-        "WORKER_THREADS",
-        "PUBLISH_QUOTA_PER_MINUTE",
-        "MISSED_WEBHOOKS_EVERY",
-        "RETENTION_DAYS",
-    )
-    return {
-        "database_url": values.get("DATABASE_URL", DEFAULT_DATABASE),
-        "amplience": AmplienceHosts(**{name: url for name, url in hosts.items() if url}),
-        **{name.lower(): values[name] for name in single if name in values},
-    }
+def _traces_endpoint(loaded: Mapping[str, Any]) -> str | None:
+    """The URL that spans are sent to, with its path; None where nobody asks for them."""
+    if loaded.get("otel_sdk_disabled"):
+        return None
+    # Used as it stands; the other one is a base for every kind of telemetry.
+    if exact := loaded.get("otel_exporter_otlp_traces_endpoint"):
+        return str(exact)
+    base = loaded.get("otel_exporter_otlp_endpoint")
+    return f"{base}/v1/traces" if base else None
+
+
+def _traces_secrets(loaded: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values of the headers that the collector is sent: `name=value,name=value`."""
+    written = [
+        # Without a name it is likely the key alone, which error messages may quote.
+        pair.partition("=")[2].strip() or pair.strip()
+        for name in ("otel_exporter_otlp_headers", "otel_exporter_otlp_traces_headers")
+        for pair in loaded[name].split(",")
+    ]
+    # They are written percent-encoded as in a URL, and sent decoded.
+    return tuple(form for value in written for form in (value, unquote(value)) if form)

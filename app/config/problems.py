@@ -1,15 +1,15 @@
-"""From what marshmallow (or a check of ours) found to the `ConfigProblem`s that an operator reads.
+"""Configuration faults: a path into the document and a text, rendered for the operator.
 
-A finding's text is the fault on its first line and what to write instead on its second; the text
-never holds a value, because any value may be a secret. This module must not know what is checked.
+The first line of a text says what is wrong, the second what to write instead. No text holds a
+value, because any value may be a secret.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from marshmallow.exceptions import SCHEMA
@@ -20,12 +20,14 @@ Path = tuple[str | int, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
-# marshmallow's own words, for those who do not know marshmallow.
+# marshmallow's messages, in words for people who do not know marshmallow.
 _PLAIN = {
     "Missing data for required field.": "This setting is required.\nAdd it.",
     "Field may not be null.": "This setting is empty.\nGive it a value or leave it out.",
     "Not a valid string.": "This is not a text.\nWrite it in quotes.",
-    "Not a valid boolean.": "This is neither yes nor no.\nWrite true or false.",
+    "Not a valid boolean.": (
+        "This is neither yes nor no.\nWrite true or false; in a variable also 1 or 0."
+    ),
     "Not a valid integer.": "This is not a whole number.\nWrite digits only.",
     "Not a valid number.": "This is not a number.\nWrite a number such as 0.2.",
     "Not a valid list.": 'This is not a list.\nWrite it as [ "…", "…" ].',
@@ -35,15 +37,14 @@ _PLAIN = {
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One fault, `path` deep in the file, or a variable's name alone when not `in_file`."""
+class Fault:
+    """One thing that is wrong, at a path into the document."""
 
     path: Path
     text: str
-    in_file: bool = True
 
 
-def flatten(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+def flatten(messages: Any, path: Path = ()) -> Iterator[Fault]:
     """The leaves of marshmallow's nested messages, each with the path to it."""
     if isinstance(messages, Mapping):
         for key, below in messages.items():
@@ -52,34 +53,52 @@ def flatten(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
         for below in messages:
             yield from flatten(below, path)
     else:
-        yield path, str(messages)
+        yield Fault(path, _PLAIN.get(str(messages), str(messages)))
 
 
-def as_problems(
-    found: Iterable[Finding], *, file: str, rule_names: list[str | None]
-) -> list[ConfigProblem]:
-    """What the operator reads, sorted, each fault once."""
-    problems = {_as_problem(each, file=file, rule_names=rule_names) for each in found}
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of the document come from: `file`, or a variable.
+
+    `variables` names the variable of a path; it holds for everything below the path too.
+    `rule_labels` has what stands in the brackets of `rules[…]`, for each rule of the document.
+    """
+
+    file: str
+    variables: Mapping[Path, str] = field(default_factory=dict)
+    rule_labels: Sequence[str] = ()
+
+    def place(self, path: Path) -> str:
+        """The variable, or the setting in the file: `relay.toml: rules["index articles"].to[0]`."""
+        for end in range(len(path), 0, -1):
+            if variable := self.variables.get(path[:end]):
+                return variable
+        inside = self._rendered(path)
+        return f"{self.file}: {inside}" if inside else self.file
+
+    def _rendered(self, path: Path) -> str:
+        text = ""
+        for depth, step in enumerate(path):
+            if isinstance(step, int):
+                rule = depth == 1 and path[0] == "rules"
+                text += f"[{self.rule_labels[step] if rule else step}]"
+            else:
+                key = step if _BARE_KEY.fullmatch(step) else quoted(step)
+                text += f".{key}" if text else key
+        return text
+
+
+def quoted(text: str) -> str:
+    """A text of the file as it may stand in a place."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def as_problems(faults: Iterable[Fault], places: Places) -> list[ConfigProblem]:
+    """What the operator reads: sorted, each fault once."""
+    problems = {_as_problem(each, places) for each in faults}
     return sorted(problems, key=lambda problem: (problem.place, problem.message, problem.advice))
 
 
-def _as_problem(found: Finding, *, file: str, rule_names: list[str | None]) -> ConfigProblem:
-    message, _, advice = _PLAIN.get(found.text, found.text).partition("\n")
-    if not found.in_file:
-        return ConfigProblem(place=str(found.path[0]), message=message, advice=advice)
-    inside = render_path(found.path, rule_names)
-    place = f"{file}: {inside}" if inside else file
-    return ConfigProblem(place=place, message=message, advice=advice)
-
-
-def render_path(path: Path, rule_names: list[str | None]) -> str:
-    """`rules["index articles"].to[0]`: a rule by its name where it has one of its own."""
-    text = ""
-    for depth, step in enumerate(path):
-        if isinstance(step, int):
-            name = rule_names[step] if depth == 1 and path[0] == "rules" else None
-            text += f"[{step if name is None else json.dumps(name, ensure_ascii=False)}]"
-        else:
-            key = step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
-            text += f".{key}" if text else key
-    return text
+def _as_problem(fault: Fault, places: Places) -> ConfigProblem:
+    message, _, advice = fault.text.partition("\n")
+    return ConfigProblem(place=places.place(fault.path), message=message, advice=advice)

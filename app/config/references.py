@@ -1,180 +1,89 @@
-"""Joins what the environment and the file say, and checks what needs both.
-
-This module must not know how either was read.
-"""
+"""What the tables of a document need of each other: names that exist, hubs that can do the work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.config.document import Document
-from app.config.environment import HUB_KEY, Environment
 from app.config.fields import did_you_mean
-from app.config.problems import Finding, Path
-from app.config.settings import (
-    Destination,
-    ForwardSpec,
-    Hub,
-    LocalizeSpec,
-    Rule,
-    UnpublishSpec,
-)
+from app.config.problems import Fault, Path
+from app.config.settings import ForwardSpec, Hub, LocalizeSpec, Rule, UnpublishSpec
 
 _ACTIONS = {LocalizeSpec: "localize", ForwardSpec: "forward", UnpublishSpec: "unpublish"}
-_REQUIRED = (
-    "The webhook's secret is required.\n"
-    "Set it to the secret that Amplience shows for the webhook, as it stands there."
+
+
+def reference_faults(loaded: Mapping[str, Any]) -> Iterator[Fault]:
+    """The faults between tables. `loaded` may hold mappings in place of values with faults."""
+    hubs = _tables(loaded, "hubs")
+    destinations = _tables(loaded, "destinations")
+    rules = [_RuleView(at, rule) for at, rule in enumerate(loaded.get("rules", ()))]
+    names = [rule.name for rule in rules]
+    for at, rule in enumerate(rules):
+        if rule.name and rule.name in names[:at]:
+            yield Fault((*rule.path, "name"), _SAME_NAME)
+        if rule.hub is not None and rule.hub not in hubs:
+            text = f"There is no such hub.\n{did_you_mean(rule.hub, hubs)}"
+            yield Fault((*rule.path, "hub"), text)
+        yield from _unknown_destinations((*rule.path, "to"), rule.to, destinations)
+        for key, hub in hubs.items():
+            if isinstance(hub, Hub) and rule.hub in (None, key):
+                yield from _unmet_needs(rule, key, hub, alone=len(hubs) == 1)
+    alerts = loaded.get("alerts")
+    yield from _unknown_destinations(("alerts", "to"), getattr(alerts, "to", ()), destinations)
+
+
+_SAME_NAME = (
+    "Another rule has this name.\nGive each rule a name of its own; LOCALIZE_LOCALES makes a rule"
+    " localize, and FORWARD_URL a rule forward."
 )
-_NEEDS_CREDENTIALS = (
-    "It needs credentials for the Management API.\n"
-    "Set AMPLIENCE_CLIENT_ID and AMPLIENCE_CLIENT_SECRET, or AMPLIENCE_PERSONAL_ACCESS_TOKEN."
-)
-_NEEDS_DELIVERY = (
-    "It needs to know where to pull content from.\n"
-    "Set AMPLIENCE_HUB_NAME, or AMPLIENCE_DELIVERY_URL."
-)
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What a rule takes for granted outside itself, and where it stands.
-
-    `path` leads into the file, or names the variable that made the rule. A rule with faults has a
-    claim too, of what could be read of it, so that everything is reported at once.
-    """
-
-    path: Path
-    in_file: bool
-    name: str | None
-    hub: str | None
-    to: tuple[str, ...]
-    action: str | None
-
-    def fault(self, text: str, *inside: str | int) -> Finding:
-        """A fault at the rule, or at a setting `inside` it; a variable has no inside."""
-        return Finding((*self.path, *inside) if self.in_file else self.path, text, self.in_file)
+def _tables(loaded: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    tables = loaded.get(name)
+    return tables if isinstance(tables, Mapping) else {}
 
 
-def _claim(rule: Rule | Mapping[str, Any], *path: str | int, in_file: bool) -> Claim:
-    if isinstance(rule, Rule):
-        read: Mapping[str, Any] = {
-            "name": rule.name,
-            "hub": rule.hub,
-            "to": getattr(rule.action, "to", ()),
-            "action": _ACTIONS[type(rule.action)],
-        }
-    else:
-        read = rule
-    to = read.get("to")
-    return Claim(
-        path=path,
-        in_file=in_file,
-        name=read.get("name"),
-        hub=read.get("hub"),
-        to=to if isinstance(to, tuple) else (),
-        action=read.get("action"),
-    )
+class _RuleView:
+    """The settings of a rule that refer to others: of a `Rule`, or of what could be read of one."""
 
-
-@dataclass(frozen=True)
-class Joined:
-    """Every hub, rule and destination without faults, and what is wrong between them."""
-
-    hubs: tuple[Hub, ...]
-    rules: tuple[Rule, ...]
-    destinations: tuple[Destination, ...]
-    findings: tuple[Finding, ...]
-
-
-def join(environment: Environment, document: Document) -> Joined:
-    """The file's hubs, rules and destinations join the environment's.
-
-    The environment makes a hub only when the file has none: a file with hubs takes the variables
-    that it wants by itself.
-    """
-    hubs = dict(document.hubs) or {HUB_KEY: environment.hub()}
-    destinations: dict[str, Destination | None] = dict(document.destinations)
-    destinations.update(environment.destinations())
-    claims = [
-        _claim({"name": name, "action": name}, variable, in_file=False)
-        for variable, name in environment.asks_for().items()
-    ]
-    claims += [_claim(rule, "rules", at, in_file=True) for at, rule in enumerate(document.rules)]
-    found = [*_same_names(environment, document, claims)]
-    if document.readable:
-        found += _missing_secret(environment, document)
-        found += _unknown_alerted(document, destinations)
-        for claim in claims:
-            found += _unknown_names(claim, hubs, destinations)
-            found += _unmet_needs(claim, hubs, from_environment=not document.hubs)
-    return Joined(
-        hubs=tuple(hub for hub in hubs.values() if hub),
-        rules=(*environment.rules(), *(rule for rule in document.rules if isinstance(rule, Rule))),
-        destinations=tuple(place for place in destinations.values() if place),
-        findings=tuple(found),
-    )
-
-
-def _missing_secret(environment: Environment, document: Document) -> Iterator[Finding]:
-    known = "WEBHOOK_SECRET" in environment.values or environment.refused("WEBHOOK_SECRET")
-    if not document.hubs and not known:
-        yield Finding(("WEBHOOK_SECRET",), _REQUIRED, in_file=False)
-
-
-def _same_names(
-    environment: Environment, document: Document, claims: list[Claim]
-) -> Iterator[Finding]:
-    makers = {name: variable for variable, name in environment.asks_for().items()}
-    seen: set[str] = set()
-    for claim in claims:
-        if claim.name in seen:
-            maker = makers.get(claim.name)
-            other = f"{maker} makes a rule of" if maker else "Another rule has"
-            yield claim.fault(f"{other} this name.\nGive each a name of its own.", "name")
-        if claim.name:
-            seen.add(claim.name)
-    for name in environment.destinations():
-        if name in document.destinations:
-            text = (
-                "FORWARD_URL makes a destination of this name.\nRename one, or unset the variable."
-            )
-            yield Finding(("destinations", name), text)
-
-
-def _unknown_alerted(document: Document, destinations: Mapping[str, object]) -> Iterator[Finding]:
-    for at, name in enumerate(document.alerts.to):
-        if name not in destinations:
-            text = f"There is no such destination.\n{did_you_mean(name, destinations)}"
-            yield Finding(("alerts", "to", at), text)
-
-
-def _unknown_names(
-    claim: Claim, hubs: Mapping[str, object], destinations: Mapping[str, object]
-) -> Iterator[Finding]:
-    if claim.hub is not None and claim.hub not in hubs:
-        yield claim.fault(f"There is no such hub.\n{did_you_mean(claim.hub, hubs)}", "hub")
-    for at, name in enumerate(claim.to):
-        if name not in destinations:
-            text = f"There is no such destination.\n{did_you_mean(name, destinations)}"
-            yield claim.fault(text, "to", at)
-
-
-def _unmet_needs(
-    claim: Claim, hubs: Mapping[str, Hub | None], *, from_environment: bool
-) -> Iterator[Finding]:
-    """What the rule's action needs of every hub whose events it takes."""
-    for hub in hubs.values():
-        if hub is None or claim.hub not in (None, hub.key):
-            continue
-        if claim.action in ("localize", "unpublish") and hub.credentials is None:
-            lacks, give = "credentials", "client_id and client_secret, or personal_access_token"
-            general = _NEEDS_CREDENTIALS
-        elif claim.action == "forward" and hub.delivery is None:
-            lacks, give = "place to pull content from", "name, or a delivery with a url"
-            general = _NEEDS_DELIVERY
+    def __init__(self, at: int, rule: Rule | Mapping[str, Any]) -> None:
+        self.path: Path = ("rules", at)
+        if isinstance(rule, Rule):
+            read: Mapping[str, Any] = {
+                "name": rule.name,
+                "hub": rule.hub,
+                "to": getattr(rule.action, "to", ()),
+                "action": _ACTIONS[type(rule.action)],
+            }
         else:
-            continue
-        special = f"The hub {hub.key} has no {lacks}.\nGive [hubs.{hub.key}] {give}."
-        yield claim.fault(general if from_environment else special)
+            read = rule
+        self.name, self.hub, self.action = map(read.get, ("name", "hub", "action"))
+        to = read.get("to")
+        self.to: Sequence[str] = to if isinstance(to, tuple) else ()
+
+
+def _unknown_destinations(
+    path: Path, names: Sequence[str], destinations: Mapping[str, Any]
+) -> Iterator[Fault]:
+    for at, name in enumerate(names):
+        if name not in destinations:
+            text = f"There is no such destination.\n{did_you_mean(name, destinations)}"
+            yield Fault((*path, at), text)
+
+
+def _unmet_needs(rule: _RuleView, key: str, hub: Hub, *, alone: bool) -> Iterator[Fault]:
+    """What the rule's action needs of a hub whose events it takes. A hub alone takes variables."""
+    if rule.action in ("localize", "unpublish") and hub.credentials is None:
+        lacks = "credentials for the Management API"
+        settings = "client_id and client_secret, or personal_access_token"
+        variables = (
+            "AMPLIENCE_CLIENT_ID and AMPLIENCE_CLIENT_SECRET, or AMPLIENCE_PERSONAL_ACCESS_TOKEN"
+        )
+    elif rule.action == "forward" and hub.delivery is None:
+        lacks = "place to pull content from"
+        settings = "name, or a delivery with a url"
+        variables = "AMPLIENCE_HUB_NAME, or AMPLIENCE_DELIVERY_URL"
+    else:
+        return
+    advice = f"Set {variables}; or give" if alone else "Give"
+    yield Fault(rule.path, f"The hub {key} has no {lacks}.\n{advice} [hubs.{key}] {settings}.")

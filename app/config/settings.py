@@ -210,7 +210,10 @@ class AmplienceHosts:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that the operator can choose."""
+    """Everything that the operator can choose.
+
+    `unused_variables` names the variables of ours that are set and have no effect.
+    """
 
     database_url: str = field(repr=False)
     hubs: tuple[Hub, ...]
@@ -232,6 +235,7 @@ class Settings:
     retention_days: int = 30
     publish_quota_per_minute: int = 50
     missed_webhooks_every: float | None = None
+    unused_variables: tuple[str, ...] = ()
 
     def hub(self, key: str) -> Hub | None:
         """The hub that we call `key`, or None."""

@@ -1,27 +1,56 @@
-"""The settings that hold several values, as marshmallow fields: lists, headers, named tables.
-
-This module must not know which setting is of which kind.
-"""
+"""Tables of the document, and the settings in them that hold several values."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from marshmallow.exceptions import SCHEMA
 
-from app.config.fields import UNPRINTABLE, Name
+from app.config.fields import Name, did_you_mean
 
-_OURS = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature"})
-_TRANSPORT = frozenset({"connection", "content-length", "transfer-encoding"})
-# RFC 9110, section 5.6.2: a header's name is a token.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+def one_of(*choices: str) -> validate.OneOf:
+    """One of `choices`, as it stands."""
+    return validate.OneOf(choices, error=f"This is not a choice.\nWrite {' or '.join(choices)}.")
+
+
+def some() -> validate.Length:
+    """A list with at least one entry."""
+    return validate.Length(min=1, error="This is empty.\nName at least one.")
+
+
+class Table(Schema):
+    """A table of settings. A setting that it does not know is a fault, so that no typo is ignored.
+
+    `elsewhere` says of settings of other tables where they belong.
+    """
+
+    class Meta:
+        """marshmallow's options."""
+
+        unknown = RAISE
+
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
+        """Say more about an unknown setting than that it is unknown."""
+        known = {each.data_key or name for name, each in self.fields.items()}
+        messages = error.messages
+        if isinstance(data, Mapping) and isinstance(messages, dict):
+            for key in set(data) - known:
+                messages[key] = [self._unknown(key, known)]
+
+    def _unknown(self, key: str, known: Iterable[str]) -> str:
+        if key in self.elsewhere:
+            return f"This setting does not belong here.\n{self.elsewhere[key]}"
+        return f"There is no such setting.\n{did_you_mean(key, known)}"
 
 
 class EntryList(fields.List[Any]):
-    """A list, and not a table: marshmallow's own field would take the keys of one."""
+    """A list and never a table: marshmallow's own field would take the keys of one."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -32,10 +61,17 @@ class EntryList(fields.List[Any]):
 
 
 class NamedTables(fields.Dict):
-    """Tables by a name of our own: `[hubs.main]`. Faults stand under the name itself."""
+    """Tables by a name of the operator's: `[hubs.main]`; each value is given its name as `named`.
 
-    def __init__(self, table: fields.Field[Any], **kwargs: Any) -> None:
-        super().__init__(keys=Name(), values=table, **kwargs)
+    Faults stand under the name itself. A table with faults stays a mapping in the valid data.
+    """
+
+    def __init__(self, table: type[Table], *, named: str, **kwargs: Any) -> None:
+        super().__init__(keys=Name(), values=fields.Nested(table), post_load=self._name, **kwargs)
+        self.named = named
+
+    def _name(self, loaded: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: replace(value, **{self.named: name}) for name, value in loaded.items()}
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -66,14 +102,14 @@ def _unwrapped(below: Mapping[str, Any]) -> dict[str, Any]:
 class TextList(fields.List[str]):
     """One text or a list of texts, each checked by `inner`; loads a tuple without repeats.
 
-    With `commas` a text is taken apart at its commas, and blanks are dropped: so may a variable
+    With `commas` a text is split at its commas, and blanks are dropped, so that one variable can
     hold several. The faults of a single text stand at the setting, those of a list at the entry.
     """
 
     def __init__(self, inner: fields.Field[str], *, commas: bool = False, **kwargs: Any) -> None:
         super().__init__(
             inner,
-            validate=validate.Length(min=1, error="This is empty.\nName at least one."),
+            validate=some(),
             post_load=lambda entries: tuple(dict.fromkeys(entries)),
             **kwargs,
         )
@@ -96,58 +132,10 @@ class TextList(fields.List[str]):
         written = [value] if isinstance(value, str) else value
         if not self.commas:
             return written
-        return [entry for each in written for entry in _apart(each)]
+        return [entry for each in written for entry in _split(each)]
 
 
-def _apart(entry: Any) -> Iterable[Any]:
+def _split(entry: Any) -> Iterable[Any]:
     if not isinstance(entry, str):
         return [entry]
     return [part.strip() for part in entry.split(",") if part.strip()]
-
-
-class Headers(fields.Dict):
-    """HTTP headers of our own, as a table; loads a tuple of names and values."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(post_load=lambda headers: tuple(headers.items()), **kwargs)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> dict[str, str]:
-        headers: dict[str, Any] = super()._deserialize(  # type: ignore[no-untyped-call]
-            value, attr, data, **kwargs
-        )
-        # A bad name may be a secret that was put on the wrong side: it is not shown.
-        if not all(_TOKEN.fullmatch(name) for name in headers):
-            raise ValidationError(
-                "A header's name cannot be sent.\n"
-                "Use letters, digits and hyphens; the value goes after the = sign."
-            )
-        if len({name.lower() for name in headers}) < len(headers):
-            raise ValidationError(
-                "A header is there twice: upper and lower case are the same.\nKeep one of them."
-            )
-        faults = {name: text for name, entry in headers.items() if (text := _fault(name, entry))}
-        if faults:
-            raise ValidationError({name: [text] for name, text in faults.items()})
-        return headers
-
-
-def _fault(name: str, value: Any) -> str | None:
-    if name.lower() in _OURS | _TRANSPORT:
-        return "The service sets this header itself.\nLeave it out."
-    if not isinstance(value, str):
-        return "This is not a text.\nWrite it in quotes."
-    if UNPRINTABLE.search(value) or not _latin(value):
-        return "This cannot be sent in a header.\nUse one line of Latin-1 characters."
-    if value != value.strip():
-        return "This begins or ends with a blank.\nLeave the blank out."
-    return None
-
-
-def _latin(value: str) -> bool:
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True
