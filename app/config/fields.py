@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
 import jsonpath_rfc9535
@@ -43,8 +43,12 @@ def did_you_mean(written: str, known: Iterable[str]) -> str:
 class Text(fields.String):
     """A text that is not empty and holds no line breaks or other control characters.
 
-    The kinds below say in `_read` what else they want.
+    The kinds below also want all of it to be of a `pattern`, with a `fault` for what is not, or say
+    in `_read` what else they want.
     """
+
+    pattern: ClassVar[re.Pattern[str] | None] = None
+    fault: ClassVar[str]
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -61,63 +65,53 @@ class Text(fields.String):
 
     def _read(self, text: str) -> Any:
         """The value that `text` stands for; raises marshmallow's `ValidationError`."""
+        if self.pattern and not self.pattern.fullmatch(text):
+            raise ValidationError(self.fault)
         return text
 
 
 class Name(Text):
     """A short name of our own that is also used in URLs and metric labels."""
 
-    def _read(self, text: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
-            raise ValidationError(
-                "This name cannot be used.\n"
-                "Use up to 64 letters, digits, hyphens and underscores, a letter or digit first."
-            )
-        return text
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+    fault = (
+        "This name cannot be used.\n"
+        "Use up to 64 letters, digits, hyphens and underscores, a letter or digit first."
+    )
 
 
 class Token(Text):
     """A secret that is sent in an HTTP header: visible ASCII, of at least `shortest` characters."""
 
-    def __init__(self, *, shortest: int = 1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.shortest = shortest
+    pattern = re.compile(r"[\x21-\x7e]+")
+    fault = (
+        "This has characters that an HTTP header cannot carry.\n"
+        "Use letters, digits and signs of ASCII, without blanks."
+    )
 
-    def _read(self, text: str) -> str:
-        if not re.fullmatch(r"[\x21-\x7e]+", text):
-            raise ValidationError(
-                "This has characters that an HTTP header cannot carry.\n"
-                "Use letters, digits and signs of ASCII, without blanks."
-            )
-        if len(text) < self.shortest:
-            raise ValidationError(
-                f"This is shorter than {self.shortest} characters, and could be guessed.\n"
-                "Make one with `openssl rand -hex 32`."
-            )
-        return text
+    def __init__(self, *, shortest: int = 1, **kwargs: Any) -> None:
+        text = (
+            f"This is shorter than {shortest} characters, and could be guessed.\n"
+            "Make one with `openssl rand -hex 32`."
+        )
+        super().__init__(validate=validate.Length(min=shortest, error=text), **kwargs)
 
 
 class HubName(Text):
     """Amplience's name for a hub; it becomes part of a host."""
 
-    def _read(self, text: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", text):
-            raise ValidationError(
-                "This is not the name of a hub.\n"
-                "Write the name as your content's host has it: the part before .cdn.content."
-            )
-        return text
+    pattern = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+    fault = (
+        "This is not the name of a hub.\n"
+        "Write the name as your content's host has it: the part before .cdn.content."
+    )
 
 
 class HostName(Text):
     """A host without scheme, port or path."""
 
-    def _read(self, text: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", text):
-            raise ValidationError(
-                "This is not a host.\nWrite the host alone: abc123.staging.bigcontent.io."
-            )
-        return text
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+    fault = "This is not a host.\nWrite the host alone: abc123.staging.bigcontent.io."
 
 
 class HttpUrl(Text):
