@@ -79,7 +79,7 @@ def _settings(loaded: Mapping[str, Any], *, unused_variables: tuple[str, ...]) -
 
 
 def _traces_endpoint(loaded: Mapping[str, Any]) -> str | None:
-    """The URL that spans are sent to, with its path; None where nobody asks for them."""
+    """The URL that spans are sent to, with its path; None where there is none."""
     if loaded.get("otel_sdk_disabled"):
         return None
     # Used as it stands; the other one is a base for every kind of telemetry.

@@ -1,7 +1,4 @@
-"""The settings as frozen values. They hold secrets: `repr` leaves those out.
-
-This module must not know where a value came from.
-"""
+"""The settings as frozen values. They hold secrets: `repr` leaves those out."""
 
 from __future__ import annotations
 
@@ -191,7 +188,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Alerts:
-    """Which destinations are told what an operator should know, besides Sentry.
+    """Which destinations receive alerts for the operator, besides Sentry.
 
     `oldest_waiting` in seconds: a job that is due for longer than this is worth an alert.
     """
