@@ -37,5 +37,5 @@ USER 10001:10001
 EXPOSE 8000
 # Not urllib.request: it would ask a proxy that the environment names.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=20s \
-    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=3); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8000), timeout=3); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 CMD ["dc-relay", "serve"]

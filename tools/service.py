@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-
-from app.cli.interrupting import end_as_by_interrupt
+from app.cli.sandbox import end_as_by_interrupt
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = secrets.token_urlsafe(24)

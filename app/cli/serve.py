@@ -32,8 +32,14 @@ _STOP_WITHIN = 28.0
 # A child that ends this often within a minute will not stay up: the platform should know.
 _MOST_RESTARTS = 5
 
-_GUNICORN = ("gunicorn", "-c", "python:app.web.gunicorn_config", "app.web.wsgi:app")
-_WEB = (sys.executable, "-m", *_GUNICORN)
+_WEB = (
+    sys.executable,
+    "-m",
+    "app.web",
+    "-c",
+    "python:app.web.gunicorn_config",
+    "app.web.wsgi:app",
+)
 _WORKER = (sys.executable, "-m", "app", "worker")
 
 # What prctl(2) calls "send me this signal when my parent ends".

@@ -1,11 +1,11 @@
-"""Settings: what the operator asked for, as frozen values, read once at start.
+"""The settings: frozen values, read once at start from environment variables and a TOML file.
 
-`load_settings` is the only door: it takes the environment and the TOML file, reports every fault at
-once, and returns `Settings`. Nothing else in the service reads the environment. This room must not
-connect to anything.
+`load_settings` puts both into one document, checks it with one schema, and reports every fault at
+once. Nothing else in the service reads the environment.
 """
 
-from app.config.loader import load_settings
+from app.config.environment import ENVIRONMENT_VARIABLES
+from app.config.load import load_settings
 from app.config.settings import (
     Alerts,
     AmplienceHosts,
@@ -26,6 +26,7 @@ from app.config.settings import (
 )
 
 __all__ = [
+    "ENVIRONMENT_VARIABLES",
     "Alerts",
     "AmplienceHosts",
     "ClientCredentials",

@@ -1,124 +1,108 @@
-"""The TOML file's half of the configuration: hubs, rules and destinations.
+"""The schema of the configuration: everything that the file and the variables together may say.
 
-This module must not know what the environment makes of its own.
+The file has the tables `FILE_TABLES`. The other settings are set by variables alone: each by the
+one of its name in capitals.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, post_load, validate
 
-from app.config.findings import Finding, flatten
-from app.config.lists import EntryList, NamedTables
-from app.config.rule_tables import RuleField
-from app.config.settings import Alerts, Destination, Hub, Rule
-from app.config.substitution import substitute
-from app.config.tables import AlertsTable, DestinationTable, HubTable, Table
+from app.config.destination_tables import LONGEST_WAIT, DestinationTable
+from app.config.fields import (
+    DatabaseUrl,
+    Duration,
+    HttpUrl,
+    Number,
+    ReadableFile,
+    SentryDsn,
+    Text,
+    Token,
+)
+from app.config.hub_tables import HubTable
+from app.config.problems import Fault, flatten
+from app.config.rule_tables import load_rule
+from app.config.settings import Alerts
+from app.config.tables import EntryList, NamedTables, Table, TextList
+
+FILE_TABLES = ("hubs", "rules", "destinations", "alerts")
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# A repeated event is recognised by its id, which is removed with the event.
+_SHORTEST_RETENTION = 30
+SHORTEST_ADMIN_TOKEN = 24
 
 
-@dataclass(frozen=True)
-class Document:
-    """What the file says. A hub or destination of None is named there, but has faults.
+class AlertsTable(Table):
+    """`[alerts]`."""
 
-    A rule with faults is the mapping of what could be read of it. `rule_names` has the name of each
-    rule that can be told by it. `readable` is False when nobody knows what the file wants to say.
-    """
+    to = TextList(Text())
+    oldest_waiting = Duration(longest=LONGEST_WAIT)
 
-    hubs: Mapping[str, Hub | None] = field(default_factory=dict)
-    rules: tuple[Rule | Mapping[str, Any], ...] = ()
-    destinations: Mapping[str, Destination | None] = field(default_factory=dict)
-    alerts: Alerts = field(default_factory=Alerts)
-    rule_names: list[str | None] = field(default_factory=list)
-    findings: tuple[Finding, ...] = ()
-    readable: bool = True
+    @post_load
+    def _alerts(self, loaded: dict[str, Any], **_: Any) -> Alerts:
+        return Alerts(**loaded)
 
 
-class DocumentTable(Table):
-    """The whole file."""
+class ServiceTable(Table):
+    """What is set by variables alone; each field is named like its variable, in small letters."""
 
-    hubs = NamedTables(fields.Nested(HubTable))
-    rules = EntryList(
-        RuleField(),
-        error_messages={"invalid": "Rules are a list of tables.\nHead each one with [[rules]]."},
+    relay_config = Text()
+    database_url = DatabaseUrl(load_default="sqlite:///var/dc-relay.db")
+    amplience_auth_url = HttpUrl(base=True)
+    amplience_api_url = HttpUrl(base=True)
+    admin_token = Token(shortest=SHORTEST_ADMIN_TOKEN)
+    metrics_open = fields.Boolean()
+    sentry_dsn = SentryDsn()
+    sentry_environment = Text()
+    # OpenTelemetry's own; the SDK reads its other variables itself
+    # (https://opentelemetry.io/docs/specs/otel/protocol/exporter/).
+    otel_exporter_otlp_endpoint = HttpUrl(base=True)
+    otel_exporter_otlp_traces_endpoint = HttpUrl()
+    otel_exporter_otlp_headers = Text(load_default="")
+    otel_exporter_otlp_traces_headers = Text(load_default="")
+    otel_sdk_disabled = fields.Boolean()
+    # requests reads these itself, and fails at every call where the file is not there.
+    requests_ca_bundle = ReadableFile(folder=True)
+    curl_ca_bundle = ReadableFile(folder=True)
+    log_level = Text(
+        pre_load=str.upper,
+        validate=validate.OneOf(
+            _LOG_LEVELS, error=f"There is no such level.\nWrite one of {', '.join(_LOG_LEVELS)}."
+        ),
     )
-    destinations = NamedTables(fields.Nested(DestinationTable))
-    alerts = fields.Nested(AlertsTable)
-
-
-def read_document(path: Path, *, variables: Mapping[str, str], required: bool) -> Document:
-    """Read the file at `path`; that it is not there is a fault only when it is `required`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        written = tomllib.loads(text)
-    except FileNotFoundError:
-        if not required:
-            return Document()
-        return _unreadable("There is no such file.\nCorrect RELAY_CONFIG or unset it.")
-    except OSError as error:
-        return _unreadable(f"The file cannot be read: {error.strerror}.\nLet the service read it.")
-    except UnicodeDecodeError:
-        return _unreadable("The file is not UTF-8.\nSave it as UTF-8.")
-    except tomllib.TOMLDecodeError as error:
-        return _unreadable(
-            f"The file is not TOML: {error}.\nCorrect it there; see https://toml.io."
+    log_format = Text(
+        validate=validate.OneOf(
+            ("json", "console"), error="There is no such format.\nWrite json or console."
         )
-    return check_document(written, variables=variables)
+    )
+    port = Number(most=65_535)
+    web_concurrency = Number(most=1_000)
+    worker_threads = Number(most=1_000)
+    publish_quota_per_minute = Number(most=100)
+    missed_webhooks_every = Duration(longest=86_400)
+    retention_days = Number(most=3_650, least=_SHORTEST_RETENTION)
 
 
-def _unreadable(text: str) -> Document:
-    return Document(findings=(Finding((), text),), readable=False)
+class DocumentTable(ServiceTable):
+    """The whole document."""
+
+    hubs = NamedTables(HubTable, named="key")
+    rules = EntryList(fields.Raw(post_load=load_rule))
+    destinations = NamedTables(DestinationTable, named="name")
+    alerts = fields.Nested(AlertsTable, load_default=Alerts())
 
 
-def check_document(written: Mapping[str, Any], *, variables: Mapping[str, str]) -> Document:
-    """Put the variables in and check every table of a parsed file."""
-    filled, found = substitute(written, variables)
+def check(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """The loaded values of a document, and its faults.
+
+    A hub, rule or destination with faults is loaded as a mapping of what could be read of it.
+    """
     try:
-        loaded = DocumentTable().load(filled)
+        return DocumentTable().load(document), []
     except ValidationError as error:
         loaded = error.valid_data if isinstance(error.valid_data, dict) else {}
-        unset = {each.path for each in found}
-        # A text whose variable is missing was reported already, whatever else is wrong with it.
-        found += [
-            Finding(place, text) for place, text in flatten(error.messages) if place not in unset
-        ]
-    return Document(
-        hubs={
-            key: replace(hub, key=key) if isinstance(hub, Hub) else None
-            for key, hub in _named(filled, loaded, "hubs").items()
-        },
-        rules=tuple(loaded.get("rules", ())),
-        destinations={
-            name: replace(place, name=name) if isinstance(place, Destination) else None
-            for name, place in _named(filled, loaded, "destinations").items()
-        },
-        alerts=alerts if isinstance(alerts := loaded.get("alerts"), Alerts) else Alerts(),
-        rule_names=_rule_names(written.get("rules")),
-        findings=tuple(found),
-    )
-
-
-def _named(filled: Mapping[str, Any], loaded: Mapping[str, Any], table: str) -> dict[str, Any]:
-    """What was loaded, and None for each name that is in the file and could not be."""
-    names = filled.get(table)
-    good = loaded.get(table, {})
-    return {name: good.get(name) for name in names} if isinstance(names, dict) else {}
-
-
-def _rule_names(rules: Any) -> list[str | None]:
-    """Each rule's name as it is written, where no other has it and no variable is in it."""
-    if not isinstance(rules, list):
-        return []
-    names = [_own_name(rule) for rule in rules]
-    times = Counter(names)
-    return [name if times[name] == 1 else None for name in names]
-
-
-def _own_name(rule: Any) -> str | None:
-    name = rule.get("name") if isinstance(rule, dict) else None
-    return name if isinstance(name, str) and name.strip() and "${" not in name else None
+        return loaded, list(flatten(error.messages))

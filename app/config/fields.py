@@ -1,7 +1,6 @@
 """The kinds of value that a setting can have, as marshmallow fields.
 
-No message repeats the value it refuses: it may be a secret. This module must not know which setting
-is of which kind.
+No message repeats the value it refuses: it may be a secret.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ import binascii
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
 import jsonpath_rfc9535
@@ -23,6 +23,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/([smh])")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)", re.ASCII)
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Amplience: a language code, then optionally a country code (`en`, `en-GB`); compared exactly.
 _LOCALE = r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*"
 _LOCALE_EXPRESSION = re.compile(rf"\*|{_LOCALE}(?:-\*)?")
@@ -42,8 +43,12 @@ def did_you_mean(written: str, known: Iterable[str]) -> str:
 class Text(fields.String):
     """A text that is not empty and holds no line breaks or other control characters.
 
-    The kinds below say in `_read` what else they want.
+    The kinds below also want all of it to be of a `pattern`, with a `fault` for what is not, or say
+    in `_read` what else they want.
     """
+
+    pattern: ClassVar[re.Pattern[str] | None] = None
+    fault: ClassVar[str]
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -53,46 +58,60 @@ class Text(fields.String):
             raise ValidationError("This is empty.\nGive it a value or leave it out.")
         if UNPRINTABLE.search(text):
             raise ValidationError("There is a control character in it.\nWrite it on one line.")
+        # Python has half of a surrogate pair for each byte of the environment that is not UTF-8.
+        if _SURROGATE.search(text):
+            raise ValidationError("There are bytes in it that are not UTF-8.\nWrite it in UTF-8.")
         return self._read(text)
 
     def _read(self, text: str) -> Any:
         """The value that `text` stands for; raises marshmallow's `ValidationError`."""
+        if self.pattern and not self.pattern.fullmatch(text):
+            raise ValidationError(self.fault)
         return text
 
 
 class Name(Text):
     """A short name of our own that is also used in URLs and metric labels."""
 
-    def _read(self, text: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
-            raise ValidationError(
-                "This name cannot be used.\n"
-                "Use up to 64 letters, digits, hyphens and underscores, a letter or digit first."
-            )
-        return text
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+    fault = (
+        "This name cannot be used.\n"
+        "Use up to 64 letters, digits, hyphens and underscores, a letter or digit first."
+    )
+
+
+class Token(Text):
+    """A secret that is sent in an HTTP header: visible ASCII, of at least `shortest` characters."""
+
+    pattern = re.compile(r"[\x21-\x7e]+")
+    fault = (
+        "This has characters that an HTTP header cannot carry.\n"
+        "Use letters, digits and signs of ASCII, without blanks."
+    )
+
+    def __init__(self, *, shortest: int = 1, **kwargs: Any) -> None:
+        text = (
+            f"This is shorter than {shortest} characters, and could be guessed.\n"
+            "Make one with `openssl rand -hex 32`."
+        )
+        super().__init__(validate=validate.Length(min=shortest, error=text), **kwargs)
 
 
 class HubName(Text):
     """Amplience's name for a hub; it becomes part of a host."""
 
-    def _read(self, text: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", text):
-            raise ValidationError(
-                "This is not the name of a hub.\n"
-                "Write the name as your content's host has it: the part before .cdn.content."
-            )
-        return text
+    pattern = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+    fault = (
+        "This is not the name of a hub.\n"
+        "Write the name as your content's host has it: the part before .cdn.content."
+    )
 
 
 class HostName(Text):
     """A host without scheme, port or path."""
 
-    def _read(self, text: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", text):
-            raise ValidationError(
-                "This is not a host.\nWrite the host alone: abc123.staging.bigcontent.io."
-            )
-        return text
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+    fault = "This is not a host.\nWrite the host alone: abc123.staging.bigcontent.io."
 
 
 class HttpUrl(Text):
@@ -129,6 +148,43 @@ def _split(url: str) -> SplitResult:
     if not reachable or re.search(r"\s", url):
         raise ValidationError(f"This is not an http or https URL.\n{_URL_ADVICE}")
     return parts
+
+
+class SentryDsn(HttpUrl):
+    """The address of a Sentry project: with the public key before the host, and the project's id.
+
+    https://docs.sentry.io/concepts/key-terms/dsn-explainer/
+    """
+
+    def _read(self, text: str) -> str:
+        parts = urlsplit(super()._read(text))
+        if not parts.username or not re.fullmatch(r"[0-9]+", parts.path.rpartition("/")[2]):
+            raise ValidationError(
+                "This Sentry DSN has no public key or no project.\n"
+                "Copy the whole DSN from Sentry: https://key@o1.ingest.sentry.io/1."
+            )
+        return text
+
+
+class ReadableFile(Text):
+    """The path of a file that is there, absolute or from the working directory.
+
+    With `folder` it may also be a folder of such files.
+    """
+
+    def __init__(self, *, folder: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+
+    def _read(self, text: str) -> str:
+        try:
+            if not (self.folder and Path(text).is_dir()):
+                Path(text).open("rb").close()
+        except OSError as problem:
+            raise ValidationError(
+                f"This file cannot be read: {problem.strerror}.\nWrite the path of a PEM file."
+            ) from None
+        return text
 
 
 class DatabaseUrl(Text):
@@ -199,7 +255,7 @@ class Rate(Text):
 
 
 class Count(fields.Integer):
-    """A whole number from 1 to `most`."""
+    """A whole number from 1 to `most`, not as a text."""
 
     def __init__(self, *, most: int, **kwargs: Any) -> None:
         text = f"This is not a whole number from 1 to {most}.\nWrite one, without quotes."
@@ -209,6 +265,14 @@ class Count(fields.Integer):
             validate=validate.Range(min=1, max=most, error=text),
             **kwargs,
         )
+
+
+class Number(fields.Integer):
+    """A whole number in a variable, from `least` to `most`."""
+
+    def __init__(self, *, most: int, least: int = 1, **kwargs: Any) -> None:
+        text = f"This number is out of range.\nWrite a whole number from {least} to {most}."
+        super().__init__(validate=validate.Range(min=least, max=most, error=text), **kwargs)
 
 
 class Locale(Text):
@@ -292,18 +356,3 @@ class SigningSecret(Text):
                 'make one with echo "whsec_$(openssl rand -base64 32)".'
             )
         return text
-
-
-def locale_list_fault(locales: Iterable[str], *, source: str | None) -> str | None:
-    """What is wrong with the locales to make from an item in the locale `source`, if anything."""
-    wanted = tuple(locales)
-    if "*" in wanted and len(wanted) > 1:
-        return (
-            "The * stands for all locales and cannot be combined.\nWrite * alone, or the locales."
-        )
-    if source in wanted:
-        return (
-            "The source locale is one of the locales to make.\n"
-            "Take it out of the list: the item is there already."
-        )
-    return None

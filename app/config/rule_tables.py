@@ -1,14 +1,10 @@
-"""The tables of rules in the TOML file, as marshmallow schemas, one per action.
-
-Whether the hubs and destinations that a rule names exist is checked where all are joined. This
-module must not know how a rule is matched or what its action does.
-"""
+"""The tables of rules, one per action, and the conditions in them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
@@ -19,9 +15,7 @@ from app.config.fields import (
     LocaleExpression,
     Name,
     Text,
-    locale_list_fault,
 )
-from app.config.lists import EntryList, TextList
 from app.config.settings import (
     Condition,
     ForwardSpec,
@@ -30,7 +24,7 @@ from app.config.settings import (
     UnpublishSpec,
     Where,
 )
-from app.config.tables import Table, one_of, some
+from app.config.tables import EntryList, Table, TextList, one_of, some
 from app.events import EDITION_EVENT_NAMES
 
 
@@ -87,7 +81,9 @@ def _action(value: str) -> None:
 
 
 class RuleTable(Table):
-    """`[[rules]]`: what every rule has."""
+    """`[[rules]]`: what every rule has. The settings of its action go to `spec`."""
+
+    spec: ClassVar[Callable[..., LocalizeSpec | ForwardSpec | UnpublishSpec]]
 
     name = Text(
         required=True,
@@ -98,7 +94,7 @@ class RuleTable(Table):
     hub = Name()
     events = TextList(EventName(), required=True)
     where = fields.Nested(WhereTable)
-    match = EntryList(fields.Nested(ConditionTable))
+    match = EntryList(fields.Nested(ConditionTable), post_load=tuple)
     action = Text(required=True, validate=_action)
 
     @validates_schema(skip_on_field_errors=False)
@@ -110,44 +106,43 @@ class RuleTable(Table):
                 "events",
             )
 
-    def spec(self, loaded: dict[str, Any]) -> LocalizeSpec | ForwardSpec | UnpublishSpec:
-        """What the rule's action is told."""
-        raise NotImplementedError
-
     @post_load
     def _rule(self, loaded: dict[str, Any], **_: Any) -> Rule:
-        return Rule(
-            name=loaded["name"],
-            events=loaded["events"],
-            action=self.spec(loaded),
-            hub=loaded.get("hub"),
-            where=loaded.get("where", Where()),
-            match=tuple(loaded.get("match", ())),
-        )
+        common = {name: loaded.pop(name) for name in RuleTable._declared_fields if name in loaded}
+        return Rule(**{**common, "action": self.spec(**loaded)})
 
 
 class LocalizeTable(RuleTable):
     """A rule with `action = "localize"`."""
 
-    source_locale = Locale(required=True)
+    spec = LocalizeSpec
+
+    source_locale = Locale(
+        required=True,
+        error_messages={
+            "required": "The source locale is required.\n"
+            "Add it: the locale of the items that are to be localized, such as en-GB."
+        },
+    )
     locales = TextList(Locale(any_locale=True), commas=True, required=True)
-    set_missing_locale = fields.Boolean(load_default=False)
-    replicate_folder_structure = fields.Boolean(load_default=False)
+    set_missing_locale = fields.Boolean()
+    replicate_folder_structure = fields.Boolean()
 
     @validates_schema(skip_on_field_errors=False)
     def _locales_fit(self, loaded: dict[str, Any], **_: Any) -> None:
-        wanted = loaded.get("locales", ())
-        if fault := locale_list_fault(wanted, source=loaded.get("source_locale")):
-            raise ValidationError(fault, "locales")
-
-    def spec(self, loaded: dict[str, Any]) -> LocalizeSpec:
-        """What localize is told."""
-        return LocalizeSpec(
-            source_locale=loaded["source_locale"],
-            locales=loaded["locales"],
-            set_missing_locale=loaded["set_missing_locale"],
-            replicate_folder_structure=loaded["replicate_folder_structure"],
-        )
+        locales = loaded.get("locales", ())
+        if "*" in locales and len(locales) > 1:
+            raise ValidationError(
+                "The * stands for all locales and cannot be combined.\n"
+                "Write * alone, or the locales.",
+                "locales",
+            )
+        if loaded.get("source_locale") in locales:
+            raise ValidationError(
+                "The source locale is one of the locales to make.\n"
+                "Take it out of the list: the item is there already.",
+                "locales",
+            )
 
 
 def _depth(value: Any) -> None:
@@ -161,29 +156,20 @@ def _depth(value: Any) -> None:
 class ForwardTable(RuleTable):
     """A rule with `action = "forward"`."""
 
-    to = TextList(Text(), required=True)
-    depth = fields.Raw(validate=_depth, load_default="all")
-    format = Text(validate=one_of("linked", "inlined"), load_default="inlined")
-    locale = LocaleExpression(load_default=None)
+    spec = ForwardSpec
 
-    def spec(self, loaded: dict[str, Any]) -> ForwardSpec:
-        """What forward is told."""
-        return ForwardSpec(
-            to=loaded["to"],
-            depth=loaded["depth"],
-            format=loaded["format"],
-            locale=loaded["locale"],
-        )
+    to = TextList(Text(), required=True)
+    depth = fields.Raw(validate=_depth)
+    format = Text(validate=one_of("linked", "inlined"))
+    locale = LocaleExpression()
 
 
 class UnpublishTable(RuleTable):
     """A rule with `action = "unpublish"`."""
 
-    to = TextList(Text(), load_default=())
+    spec = UnpublishSpec
 
-    def spec(self, loaded: dict[str, Any]) -> UnpublishSpec:
-        """What unpublish is told."""
-        return UnpublishSpec(to=loaded["to"])
+    to = TextList(Text())
 
 
 ACTION_TABLES: Mapping[str, type[RuleTable]] = {
@@ -192,35 +178,31 @@ ACTION_TABLES: Mapping[str, type[RuleTable]] = {
     "unpublish": UnpublishTable,
 }
 
-_COMMON = frozenset(RuleTable().fields)
-_BY_ACTION = {
-    action: frozenset(table().fields) - _COMMON for action, table in ACTION_TABLES.items()
+_OWN_SETTINGS = {
+    action: frozenset(table().fields) - frozenset(RuleTable().fields)
+    for action, table in ACTION_TABLES.items()
 }
+_ALL_SETTINGS = frozenset[str]().union(*_OWN_SETTINGS.values())
 # A rule without a known action is still checked for all that does not depend on it.
-_Undecided = RuleTable.from_dict(
-    {name: fields.Raw() for names in _BY_ACTION.values() for name in names}, name="Undecided"
+_UndecidedTable = RuleTable.from_dict(
+    {name: fields.Raw() for name in _ALL_SETTINGS}, name="UndecidedTable"
 )
 
 
-def _home(setting: str) -> str:
-    homes = [f'"{action}"' for action, names in _BY_ACTION.items() if setting in names]
-    return f"It is for rules with action = {' or '.join(homes)}."
+def _actions_with(setting: str) -> str:
+    actions = [f'"{action}"' for action, names in _OWN_SETTINGS.items() if setting in names]
+    return f"It is for rules with action = {' or '.join(actions)}."
 
 
-for _action_name, _table in ACTION_TABLES.items():
-    _others = frozenset[str]().union(*_BY_ACTION.values()) - _BY_ACTION[_action_name]
-    _table.elsewhere = {setting: _home(setting) for setting in _others}
+for _name, _table in ACTION_TABLES.items():
+    _table.elsewhere = {
+        setting: _actions_with(setting) for setting in _ALL_SETTINGS - _OWN_SETTINGS[_name]
+    }
 
 
-class RuleField(fields.Raw):
-    """One rule, checked by the table of its action; loads a `Rule`."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(post_load=_load_rule, **kwargs)
-
-
-def _load_rule(written: Any) -> Rule:
+def load_rule(written: Any) -> Rule:
+    """Check one rule with the table of its action; raises marshmallow's `ValidationError`."""
     action = written.get("action") if isinstance(written, Mapping) else None
-    table = ACTION_TABLES.get(action, _Undecided) if isinstance(action, str) else _Undecided
-    rule: Rule = table().load(written)
+    known = ACTION_TABLES.get(action) if isinstance(action, str) else None
+    rule: Rule = (known or _UndecidedTable)().load(written)
     return rule

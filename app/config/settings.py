@@ -1,7 +1,4 @@
-"""The settings as frozen values. They hold secrets: `repr` leaves those out.
-
-This module must not know where a value came from.
-"""
+"""The settings as frozen values. They hold secrets: `repr` leaves those out."""
 
 from __future__ import annotations
 
@@ -194,7 +191,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Alerts:
-    """Which destinations are told what an operator should know, besides Sentry.
+    """Which destinations receive alerts for the operator, besides Sentry.
 
     `oldest_waiting` in seconds: a job that is due for longer than this is worth an alert.
     """
@@ -213,7 +210,10 @@ class AmplienceHosts:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that the operator can choose."""
+    """Everything that the operator can choose.
+
+    `unused_variables` names the variables of ours that are set and have no effect.
+    """
 
     database_url: str = field(repr=False)
     hubs: tuple[Hub, ...]
@@ -235,6 +235,7 @@ class Settings:
     retention_days: int = 30
     publish_quota_per_minute: int = 50
     missed_webhooks_every: float | None = None
+    unused_variables: tuple[str, ...] = ()
 
     def hub(self, key: str) -> Hub | None:
         """The hub that we call `key`, or None."""

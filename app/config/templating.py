@@ -1,8 +1,7 @@
-"""The language of the templates in a destination's settings: a small and safe part of Jinja.
+"""Templates in a destination's settings: Jinja's sandbox, without calls and unbounded work.
 
-A template is written by the operator, but what it is filled with comes from editors. So each
-`{{ … }}` is encoded for the place where it stands, and what could run for long or grow without end
-is not in the language at all. Pure. This module must not know where a template is used.
+The operator writes a template, but editors write the values that fill it. So each `{{ … }}` is
+encoded for the place where it stands, and the work of a rendering is bounded.
 
 https://jinja.palletsprojects.com/en/stable/templates/ describes the syntax, docs/configuration.md
 what of it is there.
@@ -20,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, nodes, pass_context
+from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context, LoopContext, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -34,13 +34,12 @@ VARIABLES = frozenset(
 LONGEST_TEMPLATE = 32 * 1024
 LONGEST_BODY = 1024 * 1024
 LONGEST_LINE = 8 * 1024
-DEEPEST_LOOP = 2
 # What filters write and loops repeat, in characters, over one rendering. A count and no clock: what
 # is sent must not depend on how busy the machine is.
 _MOST_WORK = 8 * LONGEST_BODY
 _STEP = 64
 
-_OUTPUT = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For)
+_OUTPUT = (nodes.Output, nodes.TemplateData, nodes.If, nodes.For)
 _VALUES = (nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test)
 _DECISIONS = (nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Operand, nodes.CondExpr)
 _LITERALS = (nodes.List, nodes.Dict, nodes.Pair)
@@ -147,7 +146,7 @@ def _compiled(text: str, kind: Kind) -> Template:
     environment = _environment(kind)
     try:
         parsed = environment.parse(text)
-        _check_nodes(parsed, names=frozenset(VARIABLES), loops=0)
+        _check_language(parsed)
         for loop in parsed.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "steps ", [], [], None, None, lineno=loop.lineno)
         return Template.from_code(
@@ -164,34 +163,32 @@ def _compiled(text: str, kind: Kind) -> Template:
         raise TemplateFault("This template is nested too deeply.\nMake it simpler.") from None
 
 
-def _check_nodes(node: nodes.Node, *, names: frozenset[str], loops: int) -> None:
-    if not isinstance(node, _ALLOWED):
-        raise TemplateFault(
-            "Templates have no such thing as is used here.\n"
-            "Use values, filters, if and for; no calls, no arithmetic, no set, no macros."
-        )
-    if isinstance(node, nodes.For):
-        _check_loop(node, names=names, loops=loops + 1)
-        return
-    if isinstance(node, nodes.Name) and node.name not in names:
-        raise TemplateFault(f"There is no such value.\n{did_you_mean(node.name, names)}")
-    if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
-        raise TemplateFault(f"There is no such filter.\n{did_you_mean(node.name, _FILTERS)}")
-    if isinstance(node, nodes.Test) and node.name not in _TESTS:
-        raise TemplateFault(f"There is no such test.\n{did_you_mean(node.name, _TESTS)}")
-    for below in node.iter_child_nodes():
-        _check_nodes(below, names=names, loops=loops)
+def _check_language(parsed: nodes.Template) -> None:
+    """Raise `TemplateFault` for what Jinja has and our templates have not."""
+    for node in parsed.find_all(nodes.Node):
+        if not isinstance(node, _ALLOWED):
+            raise TemplateFault(
+                "Templates have no such thing as is used here.\n"
+                "Use values, filters, if and for; no calls, no arithmetic, no set, no macros."
+            )
+        if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
+            raise TemplateFault(f"There is no such filter.\n{did_you_mean(node.name, _FILTERS)}")
+        if isinstance(node, nodes.Test) and node.name not in _TESTS:
+            raise TemplateFault(f"There is no such test.\n{did_you_mean(node.name, _TESTS)}")
+        if isinstance(node, nodes.For):
+            _check_loop(node)
+    # Jinja declares `self`, the template itself, wherever it is used.
+    used = {node.name for node in parsed.find_all(nodes.Name)} & {"self"}
+    unknown = sorted((find_undeclared_variables(parsed) | used) - VARIABLES)
+    if unknown:
+        raise TemplateFault(f"There is no such value.\n{did_you_mean(unknown[0], VARIABLES)}")
 
 
-def _check_loop(loop: nodes.For, *, names: frozenset[str], loops: int) -> None:
-    if loops > DEEPEST_LOOP:
-        raise TemplateFault("A loop is inside a loop inside a loop.\nUse two at most.")
+def _check_loop(loop: nodes.For) -> None:
     if loop.recursive or not isinstance(loop.target, nodes.Name):
         raise TemplateFault("This loop cannot be used.\nWrite {% for each in content.list %}.")
-    inside = names | {loop.target.name, "loop"}
-    _check_nodes(loop.iter, names=names, loops=loops)
-    for below in (*loop.body, *loop.else_, *([loop.test] if loop.test else [])):
-        _check_nodes(below, names=inside, loops=loops)
+    if any(inner.find(nodes.For) for inner in loop.find_all(nodes.For)):
+        raise TemplateFault("A loop is inside a loop inside a loop.\nUse two at most.")
 
 
 class _Environment(ImmutableSandboxedEnvironment):

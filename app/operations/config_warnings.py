@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from app.config import Destination, ForwardSpec, Hub, Settings
+from app.config.warnings import settings_warnings
 from app.destinations.rendering import try_templates
 from app.errors import ConfigProblem
 from app.observability import tracing
@@ -30,6 +31,7 @@ def config_warnings(settings: Settings) -> list[ConfigProblem]:
             for each in settings.destinations
             for warning in _of_destination(each, forwarded=each.name in forwarded)
         ),
+        *settings_warnings(settings),
     ]
 
 

@@ -1,4 +1,4 @@
-"""How gunicorn serves the web part: `gunicorn -c python:app.web.gunicorn_config app.web.wsgi:app`.
+"""How gunicorn serves the web part (the command is in the Procfile).
 
 gunicorn reads the module's names as its settings
 (https://docs.gunicorn.org/en/stable/settings.html); what is not named here keeps its default, such
@@ -62,8 +62,9 @@ logger_class = RootLogger
 # Each webhook is logged by the view, with what became of it.
 accesslog = None
 
-# `bind` keeps gunicorn's default: all addresses at $PORT where a platform sets it, else
-# 127.0.0.1:8000, so that a trial on a laptop is not open to its network.
+# All addresses at $PORT where a platform sets it, else 127.0.0.1:8000, so that a trial on a laptop
+# is not open to its network.
+bind = f"{'0.0.0.0' if os.environ.get('PORT', '').strip() else '127.0.0.1'}:{settings.port}"  # noqa: S104
 workers = settings.web_concurrency
 worker_class = "app.web.buffering.BufferingWorker"
 # Requests that wait for the same commit: as many as there are threads share one at the most.

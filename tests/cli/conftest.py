@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
-from app.config.loader import ENVIRONMENT_VARIABLES
+from app.config import ENVIRONMENT_VARIABLES
 from app.sandbox import SandboxOptions, SandboxServer
 from tests.relay import environment
 

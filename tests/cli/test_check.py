@@ -163,6 +163,8 @@ def known(sandbox: SandboxServer, tmp_path: Path) -> dict[str, object]:
 
 
 PAT = "AMPLIENCE_PERSONAL_ACCESS_TOKEN"
+PRIVATE = "FORWARD_ALLOW_PRIVATE"
+CLIENT_SECRET = "AMPLIENCE_CLIENT_SECRET"
 
 
 # What is set wrongly, the check that alone fails (with what depends on it), and the reason.
@@ -298,7 +300,7 @@ def test_delivery_that_cannot_answer_now_is_a_failure(
     [
         ({}, ["destinations.default", "destinations.default"]),
         (
-            {"FORWARD_URL": "", "LOCALIZE_LOCALES": "", "LOCALIZE_SOURCE_LOCALE": ""},
+            {"FORWARD_URL": "", "LOCALIZE_LOCALES": "", "LOCALIZE_SOURCE_LOCALE": "", PRIVATE: ""},
             ["rules"],
         ),
         (
@@ -308,8 +310,12 @@ def test_delivery_that_cannot_answer_now_is_a_failure(
             },
             [],
         ),
-        ({"FORWARD_URL": "", "WEBHOOK_SECRET": "fifteen-letters"}, ["hubs.main.webhook_secrets"]),
-        ({"FORWARD_URL": "", "WEBHOOK_SECRET": "sixteen-letters!"}, []),
+        (
+            {"FORWARD_URL": "", PRIVATE: "", "WEBHOOK_SECRET": "fifteen-letters"},
+            ["hubs.main.webhook_secrets"],
+        ),
+        ({"FORWARD_URL": "", PRIVATE: "", "WEBHOOK_SECRET": "sixteen-letters!"}, []),
+        ({"FORWARD_URL": "", "AMPLIENCE_CLIENT_ID": "", PAT: "x"}, [CLIENT_SECRET, PRIVATE]),
     ],
 )
 def test_what_is_legal_but_surprising_is_warned_of(
@@ -326,7 +332,7 @@ SECRETS = {
     "WEBHOOK_SECRET": "Zq1-webhook-secret",
     "AMPLIENCE_CLIENT_SECRET": "Zq2-client-secret",
     "AMPLIENCE_FRESH_API_KEY": "Zq3-api-key",
-    "ADMIN_TOKEN": "Zq4-admin-token",
+    "ADMIN_TOKEN": "Zq4-admin-token-of-24-characters",
     "FORWARD_SIGNING_SECRET": "whsec_WnE1MzQ1Njc4OTAxMjM0NTY3ODkwMTIz",
 }
 

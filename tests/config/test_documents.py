@@ -8,18 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from app.config import load_settings
-from app.config.document import DocumentTable
-from app.config.loader import ENVIRONMENT_VARIABLES
+from app.config import ENVIRONMENT_VARIABLES, load_settings
+from app.config.destination_tables import DeleteTable, DestinationTable, RetryTable
+from app.config.document import FILE_TABLES
+from app.config.hub_tables import DeliveryTable, HubTable
 from app.config.rule_tables import ACTION_TABLES, ConditionTable, RuleTable, WhereTable
-from app.config.tables import (
-    DeleteTable,
-    DeliveryTable,
-    DestinationTable,
-    HubTable,
-    RetryTable,
-    Table,
-)
+from app.config.tables import Table
 from app.events import KNOWN_EVENT_NAMES
 from tests.config.loading import SIGNING_SECRET, load
 
@@ -76,7 +70,7 @@ def test_setting_is_on_the_page_and_in_the_example_file(setting: str) -> None:
     assert re.search(rf"(?m)(^|[#{{,] ){setting} = |^\[.+\.{setting}\]$", EXAMPLE_FILE)
 
 
-@pytest.mark.parametrize("table", sorted(DocumentTable().fields))
+@pytest.mark.parametrize("table", sorted(FILE_TABLES))
 def test_top_level_table_is_on_the_page(table: str) -> None:
     assert re.search(rf"(?m)^### `\[+{table}[.\]]", PAGE)
 

@@ -51,7 +51,7 @@ def test_every_other_variable_reaches_the_settings() -> None:
             "AMPLIENCE_HUB_ID": "5b32377e4cedfd01c45036d8",
             "AMPLIENCE_AUTH_URL": "http://127.0.0.1:8100/",
             "AMPLIENCE_API_URL": "http://127.0.0.1:8100/v2/content/",
-            "ADMIN_TOKEN": "open-sesame",
+            "ADMIN_TOKEN": "open-sesame-and-open-sesame",
             "SENTRY_DSN": "https://key@sentry.example/1",
             "SENTRY_ENVIRONMENT": "test",
             "LOG_LEVEL": "debug",
@@ -65,7 +65,7 @@ def test_every_other_variable_reaches_the_settings() -> None:
     assert settings.hubs[0].id == "5b32377e4cedfd01c45036d8"
     assert settings.amplience.auth_url == "http://127.0.0.1:8100"
     assert settings.amplience.api_url == "http://127.0.0.1:8100/v2/content"
-    assert settings.admin_token == "open-sesame"
+    assert settings.admin_token == "open-sesame-and-open-sesame"
     assert settings.sentry_dsn == "https://key@sentry.example/1"
     assert settings.sentry_environment == "test"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "console")

@@ -54,6 +54,24 @@ VARIABLES = [
     ),
     ({**FORWARD, "FORWARD_ALLOW_PRIVATE": "maybe"}, "FORWARD_ALLOW_PRIVATE", "1 or 0"),
     ({"ADMIN_TOKEN": "a\tb"}, "ADMIN_TOKEN", "one line"),
+    ({"ADMIN_TOKEN": "x" * 23}, "ADMIN_TOKEN", "openssl rand -hex 32"),
+    ({"ADMIN_TOKEN": f"schlüssel{'x' * 24}"}, "ADMIN_TOKEN", "ASCII"),
+    ({"ADMIN_TOKEN": f"two words{'x' * 24}"}, "ADMIN_TOKEN", "without blanks"),
+    ({"AMPLIENCE_PERSONAL_ACCESS_TOKEN": "€"}, "AMPLIENCE_PERSONAL_ACCESS_TOKEN", "ASCII"),
+    ({**CREDENTIALS, "AMPLIENCE_CLIENT_ID": "ü"}, "AMPLIENCE_CLIENT_ID", "ASCII"),
+    ({**CREDENTIALS, "AMPLIENCE_CLIENT_SECRET": "€"}, "AMPLIENCE_CLIENT_SECRET", "ASCII"),
+    (
+        {"AMPLIENCE_HUB_NAME": "docs", "AMPLIENCE_FRESH_API_KEY": "a\x80b"},
+        "AMPLIENCE_FRESH_API_KEY",
+        "ASCII",
+    ),
+    # What Python makes of bytes that are not UTF-8.
+    ({"WEBHOOK_SECRET": b"caf\xe9".decode(errors="surrogateescape")}, "WEBHOOK_SECRET", "UTF-8"),
+    ({"SENTRY_DSN": "https://o1.ingest.sentry.io/1"}, "SENTRY_DSN", "https://key@"),
+    ({"SENTRY_DSN": "https://key@sentry.io/"}, "SENTRY_DSN", "https://key@"),
+    ({"SENTRY_DSN": "https://key@sentry.io/name"}, "SENTRY_DSN", "https://key@"),
+    ({"REQUESTS_CA_BUNDLE": "/not/there.pem"}, "REQUESTS_CA_BUNDLE", "PEM"),
+    ({"CURL_CA_BUNDLE": "/not/there.pem"}, "CURL_CA_BUNDLE", "PEM"),
     ({"SENTRY_DSN": "key"}, "SENTRY_DSN", "whole URL"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL", "WARNING"),
     ({"LOG_FORMAT": "xml"}, "LOG_FORMAT", "console"),
@@ -78,7 +96,7 @@ HUBS = [
     ("hubs = 3", "hubs", "{ name = … }"),
     ("[hub.main]", "hub", '"hubs"'),
     ('[hubs."a b"]\nwebhook_secrets = ["x"]', 'hubs."a b"', "letters"),
-    ("[hubs.main]", "hubs.main.webhook_secrets", "Add it"),
+    ("[hubs.main]\n[hubs.b]\nwebhook_secrets = 'x'", "hubs.main.webhook_secrets", "Add it"),
     ("[hubs.main]\nwebhook_secrets = []", "hubs.main.webhook_secrets", "at least one"),
     ("[hubs.main]\nwebhook_secrets = [1]", "hubs.main.webhook_secrets[0]", "quotes"),
     ("[hubs.main]\nwebhook_secrets = 1", "hubs.main.webhook_secrets", "[ "),
@@ -275,6 +293,8 @@ FILES = [
     ),
     (FILE_HUB + FORWARD_RULE, 'rules["f"].to[0]', "none yet"),
     (FILE_HUB + "[destinations", "", "toml.io"),
+    (f"port = 80\n{FILE_HUB}", "", "variable PORT"),
+    (f"prot = 80\n{FILE_HUB}", "prot", "Known here: alerts, destinations, hubs, rules"),
 ]
 
 
@@ -316,7 +336,7 @@ def test_name_that_the_environment_makes_too_is_a_fault(
 ) -> None:
     (problem,) = problems({**HUB, **given}, file)
     assert problem.place == place
-    assert maker in problem.message
+    assert maker in str(problem)
 
 
 def test_faulty_forward_url_does_not_make_its_destination_unknown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from app.config import (
     Condition,
     Delivery,
     ForwardSpec,
+    Hub,
     LocalizeSpec,
     PersonalAccessToken,
     RetrySchedule,
@@ -20,6 +22,7 @@ from app.config import (
 from app.config.settings import DESTINATION_RETRY
 from app.errors import ConfigError
 from tests.config.loading import (
+    CREDENTIALS,
     FILE_DESTINATION,
     FILE_HUB,
     FORWARD,
@@ -34,12 +37,71 @@ from tests.config.loading import (
 )
 
 
-def test_hub_of_the_file_replaces_the_one_of_the_environment() -> None:
-    file = FILE_HUB.replace('"one"', '"${WEBHOOK_SECRET}"')
-    (hub,) = load({**HUB, "AMPLIENCE_HUB_ID": "other"}, file).hubs
-    assert (hub.key, hub.id, hub.name) == ("main", None, "docs")
-    assert hub.webhook_secrets == ("from-amplience",)
-    assert hub.credentials == ClientCredentials("an-id", "a-client-secret")
+def test_variables_fill_what_the_only_hub_of_the_file_leaves_out() -> None:
+    given = {
+        **HUB,
+        **CREDENTIALS,
+        "AMPLIENCE_HUB_ID": "the-id",
+        "AMPLIENCE_HUB_NAME": "not-used",
+        "AMPLIENCE_FRESH_API_KEY": "a-key",
+    }
+    settings = load(given, '[hubs.shop]\nname = "docs"')
+    assert settings.hubs == (
+        Hub(
+            "shop",
+            ("from-amplience",),
+            id="the-id",
+            name="docs",
+            credentials=ClientCredentials("an-id", "a-client-secret"),
+            delivery=Delivery("fresh", "https://docs.fresh.content.amplience.net", "a-key"),
+        ),
+    )
+    assert settings.unused_variables == ("AMPLIENCE_HUB_NAME",)
+
+
+def test_fault_of_a_filled_setting_stands_at_its_variable() -> None:
+    file = '[hubs.shop]\nnaem = "docs"'
+    found = places({**HUB, "AMPLIENCE_HUB_NAME": "no name", "AMPLIENCE_CLIENT_ID": "i"}, file)
+    assert found == [
+        "AMPLIENCE_HUB_NAME",
+        "relay.toml: hubs.shop.client_secret",
+        "relay.toml: hubs.shop.naem",
+    ]
+
+
+DELIVERY = f"{FILE_HUB}[hubs.main.delivery]\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ({"WEBHOOK_SECRET": "x"}, FILE_HUB),
+        ({"AMPLIENCE_PERSONAL_ACCESS_TOKEN": "x"}, FILE_HUB),
+        ({"AMPLIENCE_FRESH_API_KEY": "x"}, f'{DELIVERY}source = "cdn"'),
+        ({"AMPLIENCE_FRESH_API_KEY": "x"}, f'{DELIVERY}source = "staging"\nstaging_host = "h"'),
+        (
+            {"AMPLIENCE_DELIVERY_URL": "http://h"},
+            f'{DELIVERY}source = "staging"\nstaging_host = "h"',
+        ),
+        ({"AMPLIENCE_CLIENT_ID": "x"}, '[hubs.a]\nwebhook_secrets="x"\npersonal_access_token="t"'),
+        ({"AMPLIENCE_FRESH_API_KEY": "x"}, '[hubs.a]\nwebhook_secrets = "x"'),
+        ({"AMPLIENCE_HUB_ID": "x"}, f'{FILE_HUB}[hubs.b]\nwebhook_secrets = "y"'),
+        ({"FORWARD_SIGNING_SECRET": "x"}, FILE_HUB),
+        ({"LOCALIZE_SOURCE_LOCALE": "en"}, FILE_HUB),
+        ({"SENTRY_ENVIRONMENT": "test"}, FILE_HUB),
+    ],
+)
+def test_variable_that_cannot_fill_anything_changes_nothing_and_is_named(
+    given: dict[str, str], file: str
+) -> None:
+    settings = load(given, file)
+    assert settings.unused_variables == tuple(given)
+    assert replace(settings, unused_variables=(), sentry_environment=None) == load({}, file)
+
+
+def test_variable_that_the_file_takes_is_used() -> None:
+    file = FILE_HUB + 'id = "${AMPLIENCE_HUB_ID}"\n[hubs.b]\nwebhook_secrets = "y"'
+    assert load({"AMPLIENCE_HUB_ID": "x", "HOME": "/"}, file).unused_variables == ()
 
 
 def test_several_secrets_of_one_variable_are_taken_apart_in_the_file_too() -> None:

@@ -117,7 +117,7 @@ url = "https://search.example/Zq7-f"
 headers = { X-Key = "Zq7-g", Content-Type = "application/json" }
 """
 ENVIRON = {
-    "ADMIN_TOKEN": "Zq7-h",
+    "ADMIN_TOKEN": "Zq7-h-and-24-characters-more",
     "SENTRY_DSN": "https://Zq7-i@sentry.example/1",
     "DATABASE_URL": "postgres://u:Zq7-j%2F@h/n",
 }
@@ -130,5 +130,5 @@ def test_settings_do_not_show_their_secrets() -> None:
 
 def test_settings_name_every_secret_for_the_scrubbers() -> None:
     loaded = load(ENVIRON, f'{SHOWN}signing_secret = "{SIGNING_SECRET}"')
-    named = {*(f"Zq7-{letter}" for letter in "abcdegh"), SIGNING_SECRET}
+    named = {*(f"Zq7-{letter}" for letter in "abcdeg"), ENVIRON["ADMIN_TOKEN"], SIGNING_SECRET}
     assert set(loaded.secrets) == {*named, "https://Zq7-i@sentry.example/1", "Zq7-j/"}

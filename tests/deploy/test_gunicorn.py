@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -178,3 +179,28 @@ def test_directory_for_counters_is_shared_with_others_and_left_as_it_was(tmp_pat
         assert process.wait(30) == 0
     assert {path.name for path in shared.iterdir()} == {"of-another-app", "counter_2.db"}
     assert foreign.read_text() == "foreign"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("given", "bind", "workers"),
+    [
+        ({"PORT": "", "WEB_CONCURRENCY": ""}, "127.0.0.1:8000", "1"),
+        ({"PORT": " ", "WEB_CONCURRENCY": " "}, "127.0.0.1:8000", "1"),
+        ({"PORT": "8123", "WEB_CONCURRENCY": "3"}, "0.0.0.0:8123", "3"),
+    ],
+)
+def test_empty_port_and_number_of_processes_count_as_not_set(
+    tmp_path: Path, given: dict[str, str], bind: str, workers: str
+) -> None:
+    done = subprocess.run(
+        [*web_command(), "--print-config"],
+        cwd=ROOT,
+        env=environment(tmp_path, **given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = dict(re.findall(r"(?m)^(\w+) += (.*)$", done.stdout))
+    assert (shown["bind"], shown["workers"]) == (f"['{bind}']", workers)

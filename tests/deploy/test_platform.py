@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import main
-from app.config.loader import ENVIRONMENT_VARIABLES
+from app.config import ENVIRONMENT_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PROCFILE = dict(

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from app.cli import main
-from app.config.loader import ENVIRONMENT_VARIABLES
+from app.config import ENVIRONMENT_VARIABLES
 from tests.docs import pages
 from tests.docs.pages import PAGES, ROOT
 
@@ -128,7 +128,7 @@ def test_environment_variables_on_a_page_are_read(page: str) -> None:
 
 @pytest.mark.parametrize("title", ["Try it in two minutes", "Deploy"])
 def test_commands_to_type_start_with_something_that_is_there(title: str) -> None:
-    ours = {"make", "cp", "set", ".venv/bin/dc-relay", "dc-relay", "gunicorn"}
+    ours = {"make", "cp", "set", ".venv/bin/dc-relay", "dc-relay", "python"}
     theirs = {"docker", "git", "heroku"}
     typed = re.findall(r"^\$ (.+)$", pages.section("README.md", title), re.MULTILINE)
     assert typed

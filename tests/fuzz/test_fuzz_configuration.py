@@ -11,12 +11,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config import Settings, load_settings
-from app.config.loader import ENVIRONMENT_VARIABLES
+from app.config import ENVIRONMENT_VARIABLES, Settings, load_settings
 from app.errors import ConfigError
 from tests.fuzz.inputs import fuzzed, numbers
 
-SECRET = "Zq7-never-shown-93"
+SECRET = "Zq7-never-shown-93-24-characters"
 EXAMPLE = (Path(__file__).parents[2] / "relay.example.toml").read_text()
 VARIABLES = [name for name in ENVIRONMENT_VARIABLES if name != "RELAY_CONFIG"]
 SECRETS = {

@@ -28,9 +28,9 @@ from tests.relay import SECRET
 ROOT = Path(__file__).parents[2]
 SERVE = ("-m", "app", "serve")
 WORKER = ("-m", "app", "worker")
-WEB = ("-m", "gunicorn", "-c", "python:app.web.gunicorn_config", "app.web.wsgi:app")
 # A worker that stops itself in the middle of its first claim; see that module.
 STOPPING_WORKER = ("-m", "tests.processes.stopping_worker")
+WEB = ("-m", "app.web", "-c", "python:app.web.gunicorn_config", "app.web.wsgi:app")
 # A worker whose lease and beat are short, and which can be told to die; see that module.
 QUICK_WORKER = ("-m", "tests.processes.quick_worker")
 

@@ -22,7 +22,7 @@ from tests.relay import SECRET, Relay, environment, eventually, running
 from tests.stories.editing import create, publish
 from tests.traces import STATE, TRACE, TRACEPARENT, assert_continues
 
-TOKEN = "an-admin-token"
+TOKEN = "the-admin-token-of-this-test"
 
 
 def post(relay: Relay, body: bytes, headers: Mapping[str, str]) -> None:
