@@ -22,17 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from app.cli.sandbox import end_as_by_interrupt
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = secrets.token_urlsafe(24)
 ADMIN_TOKEN = secrets.token_urlsafe(24)
 SIGNATURE = "X-Amplience-Webhook-Signature"
-
-
-def end_on_signal() -> None:
-    """Make SIGTERM and SIGHUP raise `KeyboardInterrupt`, so that `finally` blocks run."""
-    end_as_by_interrupt()
 
 
 def free_port() -> int:

@@ -15,7 +15,8 @@ import time
 import traceback
 from importlib import import_module
 
-from tools import report, service
+from app.cli.sandbox import interrupt_on_signals
+from tools import report
 
 # In the order of their sections.
 SCRIPTS = ("promises", "growth", "memory", "recovery", "scale")
@@ -33,7 +34,7 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.scripts) - set(SCRIPTS):
         parser.error(f"no script is called {', '.join(sorted(unknown))}")
-    service.end_on_signal()
+    interrupt_on_signals()
     wanted = [name for name in SCRIPTS if name in (asked.scripts or SCRIPTS)]
     end = time.monotonic() + LAST_START
     sections = [_run(name, end, brief=asked.brief) for name in wanted]

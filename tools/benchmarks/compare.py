@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
+from app.cli.sandbox import interrupt_on_signals
 from tools import report, service, stores
 from tools.benchmarks import stubs
 from tools.benchmarks.visit import FIGURES, Figure, Visit, visit
@@ -34,7 +35,7 @@ MOST_TIMES = 4.7
 def main() -> int:
     """Compare and report; 1 when a bound does not hold."""
     asked = _arguments()
-    service.end_on_signal()
+    interrupt_on_signals()
     lines: list[str] = []
     well = True
     with _checkout(asked.base) as (base, named), stubs.running() as outside:

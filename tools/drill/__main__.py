@@ -9,9 +9,9 @@ from functools import partial
 
 import click
 
+from app.cli.sandbox import interrupt_on_signals
 from tools.drill import report
 from tools.drill.trial import Verdict, run
-from tools.service import end_on_signal
 from tools.stores import PostgresStore, SqliteStore
 
 # The start, and the leases of those that were killed last.
@@ -33,7 +33,7 @@ BROKEN_TRIES = 3
 @click.option("--sqlite-only", is_flag=True, help="Leave PostgreSQL out, and write nothing.")
 def drill(*, seconds: int, rate: float, sqlite_only: bool) -> None:
     """Kill, crash and break everything under load, then count what was lost."""
-    end_on_signal()
+    interrupt_on_signals()
     stores = (SqliteStore,) if sqlite_only else (SqliteStore, PostgresStore)
     trouble = max(15.0, seconds - AROUND - (0 if sqlite_only else BROKEN_FOR + AROUND))
     over = threading.Event()
