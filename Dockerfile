@@ -13,6 +13,7 @@ COPY requirements.txt requirements-extras.txt ./
 RUN /opt/dc-relay/bin/pip install --require-hashes -r "$REQUIREMENTS"
 COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
+COPY sandbox ./sandbox
 RUN /opt/dc-relay/bin/pip install --no-deps .
 
 

@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import metadata
+
+# How long an example takes depends on how busy the machine is.
+settings.register_profile("dc-relay", deadline=None)
+settings.load_profile("dc-relay")
 
 TEST_DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "")
 

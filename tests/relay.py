@@ -18,11 +18,11 @@ from app.actions.forward import ForwardTiming
 from app.bootstrap import build_web, build_worker
 from app.config import Settings, load_settings
 from app.ledger import Counts, counts
-from app.sandbox import SandboxServer
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import attempts, beats, jobs
 from app.web import create_app
 from app.worker import WorkerOptions
+from sandbox import SandboxServer
 
 SECRET = "the-webhook-secret"
 QUICK = WorkerOptions(threads=8, beat_every=0.2, grace=5, idle=0.2)

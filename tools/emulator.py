@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.cli.sandbox import settings
-from app.sandbox import SandboxOptions, SandboxServer
-from app.sandbox.control import default_payload
+from sandbox import SandboxOptions, SandboxServer
+from sandbox.control import default_payload
 from tools.service import SECRET, environment
 
 __all__ = ["SandboxServer", "create", "default_payload", "made", "pointed_at"]

@@ -27,8 +27,8 @@ import requests
 from app.cli.sandbox import interrupt_on_signals
 from app.cli.sandbox import settings as sandbox_settings
 from app.ledger import Counts, counts
-from app.sandbox import SandboxOptions, SandboxServer
 from app.storage import Storage
+from sandbox import SandboxOptions, SandboxServer
 
 _ENDED_WELL = frozenset({"succeeded", "skipped", "superseded"})
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LANG"})

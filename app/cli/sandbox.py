@@ -13,7 +13,7 @@ from types import FrameType
 
 import click
 
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 
 # From a supervisor, and from a terminal that is closed.
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.actions.freshness import in_locale, is_version
 from app.events import ContentItem
-from app.sandbox import graph
+from sandbox import graph
 
 ITEM = "5b0e6d3a-7c1f-4c0e-9e55-1f2a3b4c5d6e"
 SLIDE = "7c1f6d3a-5b0e-4c0e-9e55-1f2a3b4c5d6e"

@@ -26,7 +26,7 @@ from app.errors import (
     Unavailable,
     VersionConflict,
 )
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 
 SCHEMA = "https://schema.example.com/banner.json"
 Credentials = ClientCredentials | PersonalAccessToken

@@ -15,7 +15,7 @@ from app.amplience.linking import CONTENT_LINK, link_tree
 from app.amplience.management import ManagementClient
 from app.config import AmplienceHosts, ClientCredentials, Delivery
 from app.errors import NotFound, RateLimited, Refused
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 
 SCHEMA = "https://schema.example.com/article.json"
 OPTIONS = SandboxOptions(publish_delay=0.01, publish_quota_per_minute=30)

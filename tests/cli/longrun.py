@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.cli.conftest import invoke
 
 BANNER = "https://schema-examples.com/banner"

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from app.sandbox import SandboxServer
 from app.storage import Storage, upgrade_schema
+from sandbox import SandboxServer
 from tests.cli.conftest import invoke
 from tests.cli.longrun import (
     AT_ONCE,

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.sandbox import SandboxServer
 from app.storage import Storage, upgrade_schema
+from sandbox import SandboxServer
 from tests.cli.conftest import bare_environment, invoke
 from tests.servers import ScriptedServer, json_reply
 

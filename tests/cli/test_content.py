@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.cli.conftest import invoke
 
 BANNER = "https://schema-examples.com/banner"

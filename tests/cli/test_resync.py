@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.sandbox import SandboxServer
 from app.storage import Storage, upgrade_schema
+from sandbox import SandboxServer
 from tests.cli.conftest import invoke
 from tests.cli.longrun import (
     AT_ONCE,

@@ -19,9 +19,9 @@ from app.ledger.marks import write_mark
 from app.ledger.searching import list_jobs
 from app.operations.missed import MissedWebhooks
 from app.operations.webhook_log import read_entry
-from app.sandbox import SandboxOptions, SandboxServer
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import jobs, webhook_events
+from sandbox import SandboxOptions, SandboxServer
 from tests.cli.conftest import invoke
 from tests.cli.longrun import BANNER, archive, create, publish, restored_logging
 from tests.relay import SECRET, environment, running

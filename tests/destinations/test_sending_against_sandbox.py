@@ -12,7 +12,7 @@ from app.config import Destination
 from app.destinations.message import ItemFacts, Origin, Published, content_published
 from app.destinations.sending import DestinationClient
 from app.errors import DestinationUnavailable
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.sandbox import SandboxOptions, SandboxServer
 from app.storage import Storage, upgrade_schema
+from sandbox import SandboxOptions, SandboxServer
 from tests.certificates import make_certificates
 from tests.conftest import TEST_DATABASE_URL
 from tests.stories.editing import create, publish

@@ -19,9 +19,9 @@ import requests
 from sqlalchemy import select
 
 from app.events import SNAPSHOT_PUBLISHED
-from app.sandbox import SandboxServer
 from app.storage import Storage
 from app.storage.tables import attempts, jobs
+from sandbox import SandboxServer
 from tests.builders import encoded, make_message, signed
 from tests.relay import SECRET
 

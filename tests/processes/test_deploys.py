@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (
     WEB,

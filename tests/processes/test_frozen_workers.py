@@ -6,7 +6,7 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import eventually, job_rows, outcomes, side_by_side, states
 from tests.processes.trials import trial

@@ -15,10 +15,10 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from app import storage as storage_room
-from app.sandbox import SandboxServer
 from app.storage import Storage
 from app.storage.schema import current_revision
 from app.storage.tables import SCHEMA_REVISION, now_ms
+from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (
     SERVE,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.sandbox import SandboxServer
 from app.storage import Storage
+from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (
     SERVE,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.sandbox import SandboxServer
 from app.storage import Storage, upgrade_schema
 from app.storage.tables import beats
+from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (
     STOPPING_WORKER,

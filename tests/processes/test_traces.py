@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.collector import collecting
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.quick_worker import POISONED
 from tests.processes.running import eventually, job_rows, outcomes, side_by_side, states

@@ -11,9 +11,9 @@ from pathlib import Path
 from app.config import load_settings
 from app.ledger import accept
 from app.rules import match
-from app.sandbox import SandboxServer
 from app.schemas import load_event
 from app.storage import Storage
+from sandbox import SandboxServer
 from tests.processes.running import (
     QUICK_WORKER,
     WORKER,

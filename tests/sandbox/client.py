@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 
 Json = dict[str, Any]
 LINK = "http://bigcontent.io/cms/schema/v1/core#/definitions/content-link"

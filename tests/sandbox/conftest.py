@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 
 from .client import Client
 

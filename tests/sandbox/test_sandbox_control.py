@@ -4,7 +4,7 @@ import time
 import pytest
 import requests
 
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 
 from .client import Client
 

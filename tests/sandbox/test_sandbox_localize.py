@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.sandbox import Repository
+from sandbox import Repository
 
 from .client import Client, Json, link
 

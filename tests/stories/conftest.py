@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 from tests.relay import SECRET, Relay, environment, running
 
 

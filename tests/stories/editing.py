@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 
 BANNER = {
     "_meta": {"name": "Spring banner", "schema": "https://schema-examples.com/banner"},

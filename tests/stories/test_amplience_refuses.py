@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.relay import SECRET, Relay, environment, eventually, running
 from tests.stories.editing import create, localize_requests, publish, variants
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.actions.forward import ForwardTiming
-from app.sandbox import SandboxOptions, SandboxServer
+from sandbox import SandboxOptions, SandboxServer
 from tests.relay import SECRET, Relay, environment, running, working
 from tests.stories.editing import create, publish
 

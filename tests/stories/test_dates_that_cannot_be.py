@@ -14,7 +14,7 @@ from app.events import SNAPSHOT_PUBLISHED, isoformat
 from app.ledger.mending import replay_event
 from app.ledger.planning import planner
 from app.ledger.searching import list_events, list_jobs, read_event
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, running
 from tests.stories.editing import create, publish

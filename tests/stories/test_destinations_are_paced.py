@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from app.errors import StorageUnavailable
 from app.ledger.pacing import Pace, admit
-from app.sandbox import SandboxServer
 from app.storage import Storage
 from app.storage.tables import destination_states
+from sandbox import SandboxServer
 from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish
 

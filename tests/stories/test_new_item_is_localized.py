@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.relay import SECRET, Relay, environment, running, working
 from tests.stories.editing import create, localize_requests, variants
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from app.events import SNAPSHOT_PUBLISHED
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, running
 from tests.stories.editing import create, publish

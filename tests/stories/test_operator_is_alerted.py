@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from app.sandbox import SandboxServer
 from app.worker.alerting import watch
+from sandbox import SandboxServer
 from tests.relay import SECRET, environment, running
 from tests.stories.editing import create, publish
 

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from app.events import SNAPSHOT_PUBLISHED
-from app.sandbox import SandboxServer
-from app.sandbox.models import Received
 from app.storage.tables import destination_states
+from sandbox import SandboxServer
+from sandbox.models import Received
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish

@@ -19,8 +19,8 @@ from app.ledger.mending import replay_event
 from app.ledger.planning import planner
 from app.ledger.pruning import prune
 from app.ledger.searching import list_events, list_jobs, read_event, show_event, show_job
-from app.sandbox import SandboxServer
 from app.storage.tables import event_items
+from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, running
 from tests.stories.editing import create

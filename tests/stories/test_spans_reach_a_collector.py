@@ -17,7 +17,7 @@ from app.config import load_settings
 from app.events import SNAPSHOT_PUBLISHED
 from app.ledger.searching import list_events
 from app.observability import tracing
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.collector import Collected, Collector, collecting
 from tests.relay import SECRET, Relay, environment, eventually, running, working

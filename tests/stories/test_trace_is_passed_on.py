@@ -16,7 +16,7 @@ from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED
 from app.ledger.mending import replay_event
 from app.ledger.planning import planner
 from app.ledger.searching import list_events, read_event
-from app.sandbox import SandboxServer
+from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, eventually, running
 from tests.stories.editing import create, publish

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from app.sandbox.errors import Json, RefusalError
+from sandbox.errors import Json, RefusalError
 
 
 def new_uuid() -> str:

@@ -8,10 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from app.sandbox import hal
-from app.sandbox.errors import Json, management_error
-from app.sandbox.models import Item
-from app.sandbox.state import State
+from sandbox import hal
+from sandbox.errors import Json, management_error
+from sandbox.models import Item
+from sandbox.state import State
 
 FIELDS: dict[str, Callable[[Item], str | None]] = {
     "status": lambda item: item.status,

@@ -5,15 +5,15 @@ Routes only: they read the request, call the verbs in `content`, and write the s
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox import hal
-from app.sandbox.auth import check_token
-from app.sandbox.content import Content
-from app.sandbox.core import Core
-from app.sandbox.errors import Json, management_error, not_found
-from app.sandbox.models import Item
-from app.sandbox.search import facet
-from app.sandbox.state import State
-from app.sandbox.subscriptions import add_log_routes, add_webhook_routes, check_hub
+from sandbox import hal
+from sandbox.auth import check_token
+from sandbox.content import Content
+from sandbox.core import Core
+from sandbox.errors import Json, management_error, not_found
+from sandbox.models import Item
+from sandbox.search import facet
+from sandbox.state import State
+from sandbox.subscriptions import add_log_routes, add_webhook_routes, check_hub
 
 Answer = tuple[Response, int]
 

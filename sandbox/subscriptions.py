@@ -9,11 +9,11 @@ import secrets
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox import hal
-from app.sandbox.errors import Json, management_error, not_found
-from app.sandbox.models import WebhookRequest, new_hex, timestamp
-from app.sandbox.state import State
-from app.sandbox.webhooks import EVENT_TYPES
+from sandbox import hal
+from sandbox.errors import Json, management_error, not_found
+from sandbox.models import WebhookRequest, new_hex, timestamp
+from sandbox.state import State
+from sandbox.webhooks import EVENT_TYPES
 
 PREFIX = "/hubs/<hub_id>/webhooks"
 MAX_FILTERS = 10

@@ -8,10 +8,10 @@ from collections import deque
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox.core import Core
-from app.sandbox.errors import Json
-from app.sandbox.models import Received, timestamp
-from app.sandbox.state import LOG_LIMIT, State
+from sandbox.core import Core
+from sandbox.errors import Json
+from sandbox.models import Received, timestamp
+from sandbox.state import LOG_LIMIT, State
 
 VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 LONGEST_WAIT = 60

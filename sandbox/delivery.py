@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.sandbox import graph
-from app.sandbox.errors import Json, RefusalError, delivery_error
-from app.sandbox.models import timestamp
-from app.sandbox.state import State
+from sandbox import graph
+from sandbox.errors import Json, RefusalError, delivery_error
+from sandbox.models import timestamp
+from sandbox.state import State
 
 MAX_FETCH = 12
 MAX_PATHS = 6

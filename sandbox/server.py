@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from app.sandbox.content import Content
-from app.sandbox.core import Core
-from app.sandbox.downstream import received
-from app.sandbox.errors import Json
-from app.sandbox.faults import Faults
-from app.sandbox.front import Front
-from app.sandbox.models import Received
-from app.sandbox.options import SandboxOptions
-from app.sandbox.state import State
-from app.sandbox.subscriptions import new_webhook
-from app.sandbox.web import create_app
-from app.sandbox.webhooks import EVENT_TYPES
+from sandbox.content import Content
+from sandbox.core import Core
+from sandbox.downstream import received
+from sandbox.errors import Json
+from sandbox.faults import Faults
+from sandbox.front import Front
+from sandbox.models import Received
+from sandbox.options import SandboxOptions
+from sandbox.state import State
+from sandbox.subscriptions import new_webhook
+from sandbox.web import create_app
+from sandbox.webhooks import EVENT_TYPES
 
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer

@@ -5,7 +5,7 @@ sender of signed webhooks, and it keeps what it is sent as a downstream would. I
 documented rules; it must not know that dc-relay exists, or it could not prove anything about it.
 """
 
-from app.sandbox.options import Repository, SandboxOptions
-from app.sandbox.server import SandboxServer
+from sandbox.options import Repository, SandboxOptions
+from sandbox.server import SandboxServer
 
 __all__ = ["Repository", "SandboxOptions", "SandboxServer"]

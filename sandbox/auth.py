@@ -7,9 +7,9 @@ import secrets
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox.core import Core
-from app.sandbox.errors import RefusalError, management_error
-from app.sandbox.state import State
+from sandbox.core import Core
+from sandbox.errors import RefusalError, management_error
+from sandbox.state import State
 
 
 def create_auth(core: Core) -> Blueprint:

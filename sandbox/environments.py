@@ -12,11 +12,11 @@ from typing import Protocol
 
 from flask import Blueprint, request
 
-from app.sandbox.core import Core
-from app.sandbox.delivery import Origin, Parameters, fetch, filtered, invalid_value, one
-from app.sandbox.errors import Json, RefusalError, delivery_error
-from app.sandbox.models import CdnCopy
-from app.sandbox.state import State
+from sandbox.core import Core
+from sandbox.delivery import Origin, Parameters, fetch, filtered, invalid_value, one
+from sandbox.errors import Json, RefusalError, delivery_error
+from sandbox.models import CdnCopy
+from sandbox.state import State
 
 Render = Callable[[], Json]
 

@@ -14,10 +14,10 @@ import threading
 
 import requests
 
-from app.sandbox.errors import Json
-from app.sandbox.models import WebhookRequest, new_uuid, timestamp
-from app.sandbox.scheduler import Scheduler
-from app.sandbox.state import State
+from sandbox.errors import Json
+from sandbox.models import WebhookRequest, new_uuid, timestamp
+from sandbox.scheduler import Scheduler
+from sandbox.state import State
 
 EVENT_TYPES = (
     "dynamic-content.content-item.created",

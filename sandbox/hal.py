@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from flask import request
 
-from app.sandbox.errors import Json, management_error
-from app.sandbox.models import Item, LocalizationJob, PublishingJob, Snapshot, timestamp
-from app.sandbox.options import Repository
-from app.sandbox.state import State
+from sandbox.errors import Json, management_error
+from sandbox.models import Item, LocalizationJob, PublishingJob, Snapshot, timestamp
+from sandbox.options import Repository
+from sandbox.state import State
 
 T = TypeVar("T")
 DEFAULT_PAGE_SIZE = 20

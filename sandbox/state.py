@@ -7,8 +7,8 @@ import threading
 import time
 from collections import deque
 
-from app.sandbox.errors import Json, not_found
-from app.sandbox.models import (
+from sandbox.errors import Json, not_found
+from sandbox.models import (
     Call,
     CdnCopy,
     Item,
@@ -18,7 +18,7 @@ from app.sandbox.models import (
     Snapshot,
     WebhookRequest,
 )
-from app.sandbox.options import Repository, SandboxOptions
+from sandbox.options import Repository, SandboxOptions
 
 LOG_LIMIT = 20_000
 

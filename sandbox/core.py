@@ -5,12 +5,12 @@ Knows which parts there are and the order in which they end; HTTP is in `server`
 
 import time
 
-from app.sandbox.content import Content
-from app.sandbox.faults import Faults
-from app.sandbox.options import SandboxOptions
-from app.sandbox.scheduler import Scheduler
-from app.sandbox.state import State
-from app.sandbox.webhooks import WebhookSender
+from sandbox.content import Content
+from sandbox.faults import Faults
+from sandbox.options import SandboxOptions
+from sandbox.scheduler import Scheduler
+from sandbox.state import State
+from sandbox.webhooks import WebhookSender
 
 
 class Core:

@@ -7,10 +7,10 @@ Rules: https://amplience.com/developers/docs/apis/content-management/content-man
 import copy
 from collections.abc import Iterator
 
-from app.sandbox import hal
-from app.sandbox.errors import Json, management_error
-from app.sandbox.graph import content_links, delivery_keys
-from app.sandbox.models import (
+from sandbox import hal
+from sandbox.errors import Json, management_error
+from sandbox.graph import content_links, delivery_keys
+from sandbox.models import (
     Item,
     LocalizationJob,
     PublishingJob,
@@ -18,9 +18,9 @@ from app.sandbox.models import (
     new_hex,
     new_uuid,
 )
-from app.sandbox.scheduler import Scheduler
-from app.sandbox.state import State
-from app.sandbox.webhooks import WebhookSender
+from sandbox.scheduler import Scheduler
+from sandbox.state import State
+from sandbox.webhooks import WebhookSender
 
 QUOTA_WINDOW = 60
 

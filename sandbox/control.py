@@ -7,13 +7,13 @@ import math
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox import downstream, hal
-from app.sandbox.core import Core
-from app.sandbox.errors import Json, control_error
-from app.sandbox.models import Call, Item, Snapshot, new_hex, timestamp
-from app.sandbox.state import State
-from app.sandbox.subscriptions import shown_request
-from app.sandbox.webhooks import EVENT_TYPES
+from sandbox import downstream, hal
+from sandbox.core import Core
+from sandbox.errors import Json, control_error
+from sandbox.models import Call, Item, Snapshot, new_hex, timestamp
+from sandbox.state import State
+from sandbox.subscriptions import shown_request
+from sandbox.webhooks import EVENT_TYPES
 
 
 def given() -> Json:

@@ -5,7 +5,7 @@ Pure; where the linked items come from is decided by the caller.
 
 from collections.abc import Callable, Iterator
 
-from app.sandbox.errors import Json
+from sandbox.errors import Json
 
 DEFINITIONS = "http://bigcontent.io/cms/schema/v1/core#/definitions/"
 CONTENT_LINK = DEFINITIONS + "content-link"

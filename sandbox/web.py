@@ -6,14 +6,14 @@ Knows where each pretend service is mounted; not what any of them does.
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from app.sandbox.auth import create_auth
-from app.sandbox.control import create_control
-from app.sandbox.core import Core
-from app.sandbox.downstream import create_downstream
-from app.sandbox.environments import create_environments
-from app.sandbox.errors import RefusalError, management_error
-from app.sandbox.front import area
-from app.sandbox.management import create_management
+from sandbox.auth import create_auth
+from sandbox.control import create_control
+from sandbox.core import Core
+from sandbox.downstream import create_downstream
+from sandbox.environments import create_environments
+from sandbox.errors import RefusalError, management_error
+from sandbox.front import area
+from sandbox.management import create_management
 
 INDEX = """\
 A pretend Amplience. Point a service at it:
@@ -46,7 +46,7 @@ What it tells and how it is moved:
 
 def create_app(core: Core) -> Flask:
     """Make the Flask app of one sandbox."""
-    app = Flask("app.sandbox", static_folder=None)
+    app = Flask("sandbox", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(create_auth(core))
     app.register_blueprint(create_management(core))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Response
 
-from app.sandbox.core import Core
-from app.sandbox.errors import delivery_error_body
-from app.sandbox.faults import Fault
-from app.sandbox.models import Call
+from sandbox.core import Core
+from sandbox.errors import delivery_error_body
+from sandbox.faults import Fault
+from sandbox.models import Call
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

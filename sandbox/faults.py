@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from app.sandbox.errors import Json, control_error
-from app.sandbox.models import new_hex
+from sandbox.errors import Json, control_error
+from sandbox.models import new_hex
 
 PLACES = ("auth", "management", "cdn", "fresh", "staging", "downstream")
 KINDS = ("status", "delay", "reset", "hang", "accept_then_fail")
