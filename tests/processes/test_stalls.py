@@ -100,9 +100,14 @@ def test_worker_stopped_in_a_claim_holds_up_no_other_queue_and_its_own_for_secon
     file = (ONE_AND_TWO + RULE).replace("@URL@", downstream.url).replace("@TO@", '"one", "two"')
     with trial(sandbox, postgres_url, tmp_path, downstream=downstream, file=file) as at:
         at.accept(claimed, to="one")
-        with started(STOPPING_WORKER, at.environ, at.directory) as frozen, at.worker():
-            eventually(lambda: is_stopped(frozen.pid))
+        with (
+            started(STOPPING_WORKER, at.environ, at.directory) as frozen,
+            ExitStack() as stack,
+        ):
+            # Another worker would claim its job first.
+            eventually(lambda: is_stopped(frozen.pid), 60)
             at.accept(*others)
+            stack.enter_context(at.worker())
             at.await_all("succeeded", 30)
             assert is_stopped(frozen.pid)
         # The claim that did not commit has taken nothing.
