@@ -25,7 +25,7 @@ def test_newest_version_is_sent_again_after_an_older_one_was_taken_late(
         ):
             at.accept(item)
             at.await_received(1)
-            worker.signal(signal.SIGSTOP)
+            at.stop(worker)
             stack.enter_context(at.worker())
             at.await_all("succeeded", 20)
             at.accept(item)

@@ -10,15 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
 
 from app.storage import Storage, upgrade_schema
-from app.storage.tables import beats
 from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (
     STOPPING_WORKER,
-    Running,
     eventually,
     is_stopped,
     job_rows,
@@ -26,7 +23,7 @@ from tests.processes.running import (
     side_by_side,
     started,
 )
-from tests.processes.trials import Downstream, Trial, trial
+from tests.processes.trials import Downstream, trial
 
 RULE = """
 [[rules]]
@@ -76,18 +73,6 @@ class HeldHandshake(Downstream):
         super().close()
 
 
-def stop_between_heartbeats(at: Trial, worker: Running) -> None:
-    """Stop a worker that holds no lock of the database: it has just written that it lives."""
-
-    def newest() -> int | None:
-        with at.storage.read() as connection:
-            return connection.execute(select(func.max(beats.c.beat_at))).scalar()
-
-    before = newest()
-    eventually(lambda: newest() != before, every=0.01)
-    worker.signal(signal.SIGSTOP)
-
-
 @pytest.mark.postgres
 def test_worker_stopped_in_a_claim_holds_up_no_other_queue_and_its_own_for_seconds(
     sandbox: SandboxServer, make_items: MakeItems, postgres_url: str, tmp_path: Path
@@ -134,7 +119,7 @@ def test_worker_stopped_while_it_connects_sends_nothing_once_its_lease_is_old(
         ):
             [first] = at.accept(item)
             assert downstream.held.wait(20)
-            stop_between_heartbeats(at, worker)
+            at.stop(worker)
             stack.enter_context(at.worker())
             at.await_all("succeeded", 30)
             [second] = at.accept(item)
@@ -162,7 +147,7 @@ def test_old_version_that_arrives_late_is_followed_by_the_newest_again(
         ):
             [old] = at.accept(item)
             at.await_received(1)
-            stop_between_heartbeats(at, worker)
+            at.stop(worker)
             stack.enter_context(at.worker(lease_ms=1500))
             at.await_all("succeeded", 30)
             [new] = at.accept(item)

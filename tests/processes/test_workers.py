@@ -78,7 +78,7 @@ def test_outcome_of_a_worker_that_was_frozen_is_late_and_changes_nothing(
         ):
             at.accept(item)
             at.await_received(1)
-            worker.signal(signal.SIGSTOP)
+            at.stop(worker)
             stack.enter_context(at.worker(lease_ms=1500))
             at.await_all("succeeded", 15)
             [before] = job_rows(at.storage)
@@ -109,7 +109,7 @@ def test_worker_that_was_frozen_before_it_sent_does_not_send_any_more(
         ):
             at.accept(item)
             eventually(lambda: pulls(sandbox) >= len(database_urls))
-            worker.signal(signal.SIGSTOP)
+            at.stop(worker)
             stack.enter_context(at.worker(lease_ms=1500))
             at.await_all("succeeded", 15)
             worker.signal(signal.SIGCONT)

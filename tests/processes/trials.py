@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.processes.running import (
     WORKER,
     Running,
     eventually,
+    is_stopped,
     job_rows,
     snapshot_body,
     started,
@@ -108,6 +110,12 @@ class Trial:
         arguments = WORKER if lease_ms is None else QUICK_WORKER
         with started(arguments, {**self.environ, **more}, self.directory) as running:
             yield running
+
+    def stop(self, worker: Running) -> None:
+        """Stop a worker with SIGSTOP, but not while it has the write lock of a SQLite file."""
+        with self.storage.write():
+            worker.signal(signal.SIGSTOP)
+            eventually(lambda: is_stopped(worker.pid))
 
     def await_received(self, count: int) -> None:
         """Wait until the downstream has so many messages."""
