@@ -22,7 +22,7 @@ from tools.benchmarks.sides import DESTINATIONS, Side, Sides, sides
 LITTLE, MUCH, WAITING = 1_000, 1_000_000, 100_000
 # A ratio, and milliseconds of difference that nobody waits for.
 ALLOWED, UNNOTICED = 1.2, 2.0
-TURNS = 20
+TURNS = 11
 # Of several turns; what else the machine does only adds to them.
 _quartile = partial(report.percentile, share=0.25)
 # No index leads there: the search stops after so many rows, and the page says so.
