@@ -17,7 +17,6 @@ from importlib import import_module
 
 from tools import report, service
 
-# In the order of their sections.
 SCRIPTS = ("promises", "growth", "memory", "recovery", "scale")
 # No script begins later, so that all end in ten minutes.
 LAST_START = 500.0
