@@ -13,7 +13,7 @@ from sqlalchemy import Float, cast, func, select
 
 from app.storage import Storage
 from app.storage.driver import read_text
-from app.storage.tables import jobs, now_ms
+from app.storage.tables import jobs, this_moment
 
 # From a quick call to a day of retries, in seconds.
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86_400.0)
@@ -46,7 +46,7 @@ def done_lately(storage: Storage, *, last_ms: int) -> list[Durations]:
                 func.sum(took),
                 *(func.count().filter(took <= round(bound * 1000)) for bound in BOUNDS),
             )
-            .where(jobs.c.finished_at >= now_ms() - last_ms, jobs.c.state == "succeeded")
+            .where(jobs.c.finished_at >= this_moment() - last_ms, jobs.c.state == "succeeded")
             .group_by(jobs.c.action, jobs.c.target)
             .order_by(jobs.c.action, jobs.c.target)
         ).all()

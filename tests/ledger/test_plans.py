@@ -20,6 +20,7 @@ from sqlalchemy import Connection, event, insert, text
 
 from app.events import instant
 from app.ledger import accept, claim, due_times, finish, paging, prune, readiness, waiting_lanes
+from app.ledger.durations import done_lately
 from app.ledger.filters import STATES, EventFilter, JobFilter
 from app.ledger.history import keep_history
 from app.ledger.messages import keep_unless_newer
@@ -213,6 +214,7 @@ QUERIES: list[tuple[str, Query, set[str]]] = [
     ("overview", overview, {"jobs_due", "jobs_dead_groups"}),
     ("destinations", lambda of: list_destinations(of, ["t"]), {"jobs_due", "jobs_dead_groups"}),
     ("recent", recent, {"jobs_finished"}),
+    ("durations", lambda of: done_lately(of, last_ms=60_000), {"jobs_finished"}),
     ("hour", last_hour, {"jobs_finished", "webhook_events_received"}),
     ("day", last_day, {"jobs_finished", "webhook_events_received"}),
     ("history", keep_history, {"jobs_finished", "webhook_events_received"}),

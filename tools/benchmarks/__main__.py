@@ -18,7 +18,6 @@ from importlib import import_module
 from app.cli.sandbox import interrupt_on_signals
 from tools import report
 
-# In the order of their sections.
 SCRIPTS = ("promises", "growth", "memory", "recovery", "scale")
 # No script begins later, so that all end in ten minutes.
 LAST_START = 500.0

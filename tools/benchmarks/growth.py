@@ -22,7 +22,7 @@ from tools.benchmarks.sides import DESTINATIONS, Side, Sides, sides
 LITTLE, MUCH, WAITING = 1_000, 1_000_000, 100_000
 # A ratio, and milliseconds of difference that nobody waits for.
 ALLOWED, UNNOTICED = 1.2, 2.0
-TURNS = 20
+TURNS = 11
 # Of several turns; what else the machine does only adds to them.
 _quartile = partial(report.percentile, share=0.25)
 # No index leads there: the search stops after so many rows, and the page says so.
@@ -34,8 +34,8 @@ BOUNDED = (
     "/api/v1/jobs?target=none",
     "/api/v1/jobs?action=unpublish",
 )
+OVERVIEW = "/"
 PAGES = (
-    "/",
     "/destinations",
     "/dead",
     "/dead/group?reason=destination-refused&action=forward&target=search",
@@ -70,6 +70,7 @@ PAGES = (
     "/metrics",
     "/readyz",
     *BOUNDED,
+    OVERVIEW,
 )
 
 
@@ -99,13 +100,11 @@ def measure(*, brief: bool) -> list[str]:
     def finished(count: int) -> Callable[[str], None]:
         return lambda url: fill(url, count, now)
 
-    def wait(url: str) -> None:
-        fill_waiting(url, waiting, now, DESTINATIONS)
-
     with stubs.running() as outside:
         for kind in stores.KINDS.values():
             with sides(kind, outside, finished(LITTLE), finished(much)) as both:
                 found[kind.name] = _compared(both, turns)
+            wait = partial(fill_waiting, count=waiting, now=now, places=DESTINATIONS)
             with sides(kind, outside, lambda _: None, wait) as both:
                 found[kind.name] += _delivered(both, turns, f"; {waiting:,} jobs wait, or none")
     return _lines(found, much)
@@ -120,9 +119,12 @@ def _delivered(both: Sides, turns: int, what: str = "") -> list[Found]:
 
 
 def _compared(both: Sides, turns: int) -> list[Found]:
+    settled = time.monotonic() + (70 if turns == TURNS else 0)
     found = _delivered(both, turns)
     places = {side: _places(side) for side in (both.little, both.much)}
     for path in PAGES:
+        if path == OVERVIEW:  # Its charts are counted by the worker, once a minute.
+            time.sleep(max(0.0, settled - time.monotonic()))
 
         def timed(side: Side, path: str = path) -> float:
             return side.timed(path.format(**places[side]))

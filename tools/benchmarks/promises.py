@@ -7,7 +7,7 @@ from tools.benchmarks import stubs
 from tools.benchmarks.visit import FIGURES, Visit, visit
 
 ROUNDS = 3
-SECONDS = 8.0
+SECONDS = 6.0
 
 
 def measure(*, brief: bool) -> list[str]:

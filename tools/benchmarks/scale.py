@@ -108,7 +108,6 @@ def _sending(
         web = opened.enter_context(service.web(environ))
         for name in names:  # Paused, so that no worker has a start before the others.
             _operate(web, "POST", f"destinations/{name}/pause", reason="benchmark")
-        for name in names:
             closed_loop(web.port, Webhooks(kind=name), seconds=30, count=backlog // kinds)
         workers = [opened.enter_context(service.worker(environ)).pid for _ in range(count)]
         _await_workers(web, count)
@@ -119,7 +118,7 @@ def _sending(
                 _operate(web, "POST", f"destinations/{name}/resume")
             outside.wait(before + backlog // kinds * kinds, timeout=4 * SECONDS)
             sent, seconds = outside.count() - before, time.monotonic() - started
-        # What is left must not be the next one's.
+        # None may be left for the next.
         outside.wait(before + backlog // kinds * kinds, timeout=30)
     name = f"{count} {'worker' if count == 1 else 'workers'}"
     return Stretch(name if kinds == 1 else f"{name}, {kinds} destinations", sent, seconds, cpu)

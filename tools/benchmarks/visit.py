@@ -137,7 +137,7 @@ def sent_and_taken(
         delays = found.delays(stubs.taken(before, name))
         if max(delays, default=0) < float("inf") or time.monotonic() > deadline:
             return found, delays
-        time.sleep(0.2)
+        time.sleep(0.05)
 
 
 def _p95(port: int, hooks: Webhooks, stubs: Stubs, rate: int, seconds: float) -> float:
