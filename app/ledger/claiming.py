@@ -261,7 +261,7 @@ _OF_EVENT = {
 _FIELDS = tuple(each.name for each in fields(Job) if each.name != "lease")
 _NAMED = {**dict(jobs.c), "attempt": jobs.c.attempts, **_OF_EVENT}
 _COLUMNS = {name: _NAMED[name] for name in _FIELDS}
-_MOMENTS = ("created_at", "received_at", "snapshot_created")
+_MOMENTS = ("created_at", "received_at")
 
 
 def _reading(source: FromClause) -> Select[Any]:
@@ -360,8 +360,10 @@ def _job(row: Sequence[Any], lease: Lease) -> Job:
         if not isinstance(value, kind) and not (optional and given[name] is None):
             raise _Unreadable(f"The stored {name} of this job cannot be read.")
         given[name] = value
+    # Nothing depends on it, and a replay would find the same row.
+    given["snapshot_created"] = known_instant(given["snapshot_created"])
     for name in _MOMENTS:
-        if (moment := known_instant(given[name])) is None and given[name] is not None:
+        if (moment := known_instant(given[name])) is None:
             raise _Unreadable(f"The stored {name} of this job is outside of the years 1 to 9999.")
         given[name] = moment
     given["progress"] = given["progress"] or {}
@@ -375,4 +377,5 @@ _KINDS: Mapping[str, tuple[type, bool]] = {
         bool(column.nullable),
     )
     for name, column in _COLUMNS.items()
+    if name != "snapshot_created"
 }
