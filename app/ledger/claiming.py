@@ -215,12 +215,17 @@ def _free() -> ScalarSelect[Any]:
 
 
 def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
-    other = jobs.alias("other")
+    other, newer = jobs.alias("other"), jobs.alias("newer")
+    pointless = exists().where(
+        newer.c.key == other.c.key,
+        in_state(newer, "waiting", "running"),
+        makes_pointless(newer, other),
+    )
     comes_first = and_(
         other.c.id < jobs.c.id,
-        not_(makes_pointless(jobs, other)),
-        # Of the others, a retry that is due later holds nothing up: in the end the newest is sent.
-        or_(not_(newest_wins(other)), other.c.run_at <= this_moment()),
+        # A retry that is due later holds nothing up: in the end the newest is sent. Nor does a job
+        # that will not be taken: those of two rules would wait for each other.
+        or_(not_(newest_wins(other)), and_(other.c.run_at <= this_moment(), ~pointless)),
     )
     ahead = exists().where(
         other.c.key == jobs.c.key,

@@ -152,6 +152,21 @@ def test_retry_of_one_rule_does_not_hold_up_another_rule(storage: Storage) -> No
     assert states(storage) == ["waiting", "running"]
 
 
+def test_two_events_of_two_rules_that_did_not_see_each_other_do_not_block_each_other(
+    storage: Storage,
+) -> None:
+    """Both were stored at the same moment, by two processes: neither superseded the other."""
+    for name in ("old", "new"):
+        accept(storage, [(event(name), [forward_plan(), forward_plan(rule="other")])])
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(state="waiting"))
+    for rule in ("forward", "other"):
+        job = claim_one(storage)
+        assert (job.event_id, job.rule) == ("new", rule)
+        finish(storage, job, DONE)
+    assert states(storage) == ["superseded"] * 2 + ["succeeded"] * 2
+
+
 def test_coalesced_events_become_one_job_at_the_time_of_the_first(storage: Storage) -> None:
     for version in range(1, 6):
         accept(storage, [(event(), [forward_plan(version=version, delay=2.0)])])
