@@ -180,3 +180,21 @@ def test_newer_event_does_not_wait_for_the_retry_of_an_older_one(storage: Storag
     finish(storage, claim_one(storage), Decision("waiting", "retry", delay=3600, failures=1))
     accept(storage, [(event("new"), [forward_plan(version=2)])])
     assert claim_one(storage).event_id == "new"
+
+
+def test_message_of_one_rule_is_not_made_old_by_that_of_another(storage: Storage) -> None:
+    """Two rules of different events: what the one sends does not replace what the other does."""
+    accept(storage, [(event("published"), [forward_plan()])])
+    finish(storage, claim_one(storage), LATER)
+    accept(storage, [(event("saved"), [forward_plan(rule="other")])])
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(version=jobs.c.id))
+        connection.execute(update(jobs).where(jobs.c.rule == "forward").values(run_at=1 << 45))
+    saved = claim_one(storage)
+    assert saved.event_id == "saved"
+    finish(storage, saved, DONE)
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(run_at=0))
+    published = claim_one(storage)
+    assert published.event_id == "published"
+    assert not newer_was_sent(storage, published)
