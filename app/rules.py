@@ -237,7 +237,7 @@ def _forward(
         target=target,
         lane=f"forward:{target}",
         # A build hook builds everything: of all items' events, the newest is enough.
-        key=f"forward:{target}" if whole else f"forward:{target}:{event.hub}:{event.item_id}",
+        key=key_of_all_items(target) if whole else f"forward:{target}:{event.hub}:{event.item_id}",
         delay=place.coalesce if place else 0.0,
         args={
             **_item(event),
@@ -247,6 +247,11 @@ def _forward(
             "locale": spec.locale,
         },
     )
+
+
+def key_of_all_items(destination: str) -> str:
+    """The key of a destination's jobs where one of them stands for the events of all items."""
+    return f"forward:{destination}"
 
 
 def _unpublish(event: WebhookEvent, rule: Rule, spec: UnpublishSpec) -> Plan:

@@ -215,12 +215,17 @@ def _free() -> ScalarSelect[Any]:
 
 
 def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
-    other = jobs.alias("other")
+    other, newer = jobs.alias("other"), jobs.alias("newer")
+    pointless = exists().where(
+        newer.c.key == other.c.key,
+        in_state(newer, "waiting", "running"),
+        makes_pointless(newer, other),
+    )
     comes_first = and_(
         other.c.id < jobs.c.id,
-        not_(makes_pointless(jobs, other)),
-        # Of the others, a retry that is due later holds nothing up: in the end the newest is sent.
-        or_(not_(newest_wins(other)), other.c.run_at <= this_moment()),
+        # A retry that is due later holds nothing up: in the end the newest is sent. Nor does a job
+        # that will not be taken: those of two rules would wait for each other.
+        or_(not_(newest_wins(other)), and_(other.c.run_at <= this_moment(), ~pointless)),
     )
     ahead = exists().where(
         other.c.key == jobs.c.key,
@@ -261,7 +266,7 @@ _OF_EVENT = {
 _FIELDS = tuple(each.name for each in fields(Job) if each.name != "lease")
 _NAMED = {**dict(jobs.c), "attempt": jobs.c.attempts, **_OF_EVENT}
 _COLUMNS = {name: _NAMED[name] for name in _FIELDS}
-_MOMENTS = ("created_at", "received_at", "snapshot_created")
+_MOMENTS = ("created_at", "received_at")
 
 
 def _reading(source: FromClause) -> Select[Any]:
@@ -360,8 +365,10 @@ def _job(row: Sequence[Any], lease: Lease) -> Job:
         if not isinstance(value, kind) and not (optional and given[name] is None):
             raise _Unreadable(f"The stored {name} of this job cannot be read.")
         given[name] = value
+    # Nothing depends on it, and a replay would find the same row.
+    given["snapshot_created"] = known_instant(given["snapshot_created"])
     for name in _MOMENTS:
-        if (moment := known_instant(given[name])) is None and given[name] is not None:
+        if (moment := known_instant(given[name])) is None:
             raise _Unreadable(f"The stored {name} of this job is outside of the years 1 to 9999.")
         given[name] = moment
     given["progress"] = given["progress"] or {}
@@ -375,4 +382,5 @@ _KINDS: Mapping[str, tuple[type, bool]] = {
         bool(column.nullable),
     )
     for name, column in _COLUMNS.items()
+    if name != "snapshot_created"
 }

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from app.ledger.claiming import Job
 from app.ledger.coalescing import NEWEST_WINS, newer_waiting
 from app.ledger.ending import Ended, write_ends
-from app.ledger.following import follow, send_newest_again
+from app.ledger.following import follow, revive_other_items, send_newest_again
 from app.ledger.pacing import Change, note_healths
 from app.ledger.sent import sent_by
 from app.retry import Decision
@@ -52,9 +52,16 @@ def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -
     for place, ((job, decision), is_own) in enumerate(zip(ended, owned, strict=True)):
         if is_own and decision.follow_up:
             follow(connection, job, decision.follow_up)
+        elif is_own and _sent_nothing(decision):
+            revive_other_items(connection, job)
         elif not is_own and _may_have_arrived(decision) and job.action in NEWEST_WINS:
             again[place] = send_newest_again(connection, job)
     return [Finished(*each) for each in zip(owned, changes, again, strict=True)]
+
+
+def _sent_nothing(decision: Decision) -> bool:
+    """Whether the job came to its end and its destination was not asked."""
+    return decision.state in ("skipped", "dead") and decision.health is None
 
 
 def _may_have_arrived(decision: Decision) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, null, or_, select, update
 
 from app.events import storable
 from app.ledger.accepting import add_jobs
 from app.ledger.claiming import Job
-from app.ledger.coalescing import DELETED
+from app.ledger.coalescing import DELETED, supersede_older
+from app.ledger.rows import document_text
 from app.retry import FollowUp
-from app.rules import Plan
+from app.rules import Plan, key_of_all_items
 from app.storage.tables import in_state, jobs, now_ms
 
 
@@ -35,6 +36,36 @@ def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None
         for one in wanted
     ]
     add_jobs(connection, plans, hub=job.hub, event_row=event_row, now=now)
+
+
+def revive_other_items(connection: Connection, job: Job) -> None:
+    """Where a job that stood for the events of all items ended without a send: do others instead.
+
+    The jobs of other items that it superseded wait again; of each rule the newest is enough.
+    """
+    if job.key != key_of_all_items(job.target):
+        return
+    made_at = select(jobs.c.created_at).where(jobs.c.id == job.id).scalar_subquery()
+    revived = (
+        update(jobs)
+        .where(
+            # The index of ended jobs by time: only what ended since is looked through.
+            jobs.c.finished_at >= made_at,
+            jobs.c.superseded_by == job.id,
+            in_state(jobs, "superseded"),
+            jobs.c.key == job.key,
+            document_text(jobs.c.args, "item_id") != job.args.get("item_id"),
+        )
+        .values(
+            state="waiting",
+            reason=null(),
+            superseded_by=null(),
+            finished_at=null(),
+            run_at=now_ms(),
+        )
+        .returning(jobs.c.id)
+    )
+    supersede_older(connection, list(connection.execute(revived).scalars()))
 
 
 def send_newest_again(connection: Connection, job: Job) -> int | None:

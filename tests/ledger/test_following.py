@@ -113,3 +113,34 @@ def test_two_rules_still_send_one_item_in_two_ways(storage: Storage) -> None:
         ("other", "waiting"),
         ("forward", "waiting"),
     ]
+
+
+def test_job_of_all_items_that_sends_nothing_has_another_item_sent(storage: Storage) -> None:
+    for item in ("one", "two", "not-there"):
+        accept(storage, [(event(), [forward_plan(item, key="forward:default")])])
+    job = claim_one(storage)
+    assert job.args["item_id"] == "not-there"
+    finish(storage, job, Decision("dead", "failed", "content-not-found"))
+    assert [state for _, state in states(storage)] == ["superseded", "waiting", "dead"]
+    job = claim_one(storage)
+    assert job.args["item_id"] == "two"
+    finish(storage, job, Decision("skipped", "skipped", "unpublished-meanwhile"))
+    assert [state for _, state in states(storage)] == ["waiting", "skipped", "dead"]
+    finish(storage, claim_one(storage), done())
+    assert [state for _, state in states(storage)] == ["succeeded", "skipped", "dead"]
+
+
+@pytest.mark.parametrize(
+    ("key", "decision"),
+    [
+        # The older job is of the same item, and would find the same.
+        (KEY, Decision("skipped", "skipped", "unpublished-meanwhile")),
+        # The destination refused: what it makes of another item is not asked.
+        ("forward:default", Decision("dead", "failed", "destination-refused", health="good")),
+    ],
+)
+def test_what_a_job_superseded_stays_so(storage: Storage, key: str, decision: Decision) -> None:
+    for item in ("one", "two"):
+        accept(storage, [(event(), [forward_plan(item, key=key)])])
+    finish(storage, claim_one(storage), decision)
+    assert [state for _, state in states(storage)] == ["superseded", decision.state]

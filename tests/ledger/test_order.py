@@ -13,6 +13,7 @@ from app.retry import Decision
 from app.storage import Storage
 from app.storage.tables import jobs, now_ms, sent_items
 from tests.ledger.making import ITEM, claim_one, event, forward_plan
+from tests.relay import eventually
 
 DONE = Decision("succeeded", "succeeded")
 LATER = Decision("waiting", "retry", failures=1)
@@ -152,6 +153,21 @@ def test_retry_of_one_rule_does_not_hold_up_another_rule(storage: Storage) -> No
     assert states(storage) == ["waiting", "running"]
 
 
+def test_two_events_of_two_rules_that_did_not_see_each_other_do_not_block_each_other(
+    storage: Storage,
+) -> None:
+    """Both were stored at the same moment, by two processes: neither superseded the other."""
+    for name in ("old", "new"):
+        accept(storage, [(event(name), [forward_plan(), forward_plan(rule="other")])])
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(state="waiting"))
+    for rule in ("forward", "other"):
+        job = claim_one(storage)
+        assert (job.event_id, job.rule) == ("new", rule)
+        finish(storage, job, DONE)
+    assert states(storage) == ["superseded"] * 2 + ["succeeded"] * 2
+
+
 def test_coalesced_events_become_one_job_at_the_time_of_the_first(storage: Storage) -> None:
     for version in range(1, 6):
         accept(storage, [(event(), [forward_plan(version=version, delay=2.0)])])
@@ -165,3 +181,39 @@ def test_newer_event_does_not_wait_for_the_retry_of_an_older_one(storage: Storag
     finish(storage, claim_one(storage), Decision("waiting", "retry", delay=3600, failures=1))
     accept(storage, [(event("new"), [forward_plan(version=2)])])
     assert claim_one(storage).event_id == "new"
+
+
+def test_message_of_one_rule_is_not_made_old_by_that_of_another(storage: Storage) -> None:
+    """Two rules of different events: what the one sends does not replace what the other does."""
+    accept(storage, [(event("published"), [forward_plan()])])
+    finish(storage, claim_one(storage), LATER)
+    accept(storage, [(event("saved"), [forward_plan(rule="other")])])
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(version=jobs.c.id))
+        connection.execute(update(jobs).where(jobs.c.rule == "forward").values(run_at=1 << 45))
+    saved = claim_one(storage)
+    assert saved.event_id == "saved"
+    finish(storage, saved, DONE)
+    with storage.write() as connection:
+        connection.execute(update(jobs).values(run_at=0))
+    published = claim_one(storage)
+    assert published.event_id == "published"
+    assert not newer_was_sent(storage, published)
+
+
+def test_event_that_comes_after_the_clock_was_set_back_is_sent_when_it_has_caught_up(
+    storage: Storage,
+) -> None:
+    """A failover to a server whose clock is behind: the event waits, for a retry or others."""
+    send(storage, version=0)
+    with storage.write() as connection:
+        connection.execute(update(sent_items).values(version=now_ms() + 500))
+    accept(storage, [(event("later"), [forward_plan(delay=0.7)])])
+    taken = []
+    assert eventually(
+        lambda: bool(
+            taken or taken.extend(claim(storage, owner="w", wanted={"forward:default": 1}))
+        )
+    )
+    assert taken[0].event_id == "later"
+    assert not newer_was_sent(storage, taken[0])

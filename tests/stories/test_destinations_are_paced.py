@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from app.actions.forward import ForwardTiming
 from app.errors import StorageUnavailable
 from app.ledger.pacing import Pace, admit
 from app.storage import Storage
@@ -166,3 +167,20 @@ def test_worker_that_is_stopped_within_a_claim_holds_up_nobody_for_long(
         relay.wait_for(timeout=30, succeeded=6)
         with pytest.raises(StorageUnavailable):
             transaction.__exit__(None, None, None)
+
+
+def test_item_that_is_not_there_does_not_keep_the_build_hook_from_being_called(
+    sandbox: SandboxServer, environ_with: object
+) -> None:
+    environ = environ_with(one='coalesce_over = "destination"')  # type: ignore[operator]
+    with running(environ, worker=False) as relay:
+        sandbox.add_webhook(f"{relay.url}/webhooks", SECRET)
+        for label in ("Stays", "Stays as well", "Goes", "Goes as well"):
+            item = create(sandbox, label)
+            publish(sandbox, item)
+            assert sandbox.settle()
+            if label.startswith("Goes"):
+                sandbox.content.unpublish(item)
+        with working(relay.settings, forward_timing=ForwardTiming(looks=(0.05,), patience=0.1)):
+            [received] = sandbox.received("one", at_least=1)
+    assert b"Stays as well" in received.body
