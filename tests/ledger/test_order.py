@@ -13,7 +13,6 @@ from app.retry import Decision
 from app.storage import Storage
 from app.storage.tables import jobs, now_ms, sent_items
 from tests.ledger.making import ITEM, claim_one, event, forward_plan
-from tests.relay import eventually
 
 DONE = Decision("succeeded", "succeeded")
 LATER = Decision("waiting", "retry", failures=1)
@@ -199,21 +198,3 @@ def test_message_of_one_rule_is_not_made_old_by_that_of_another(storage: Storage
     published = claim_one(storage)
     assert published.event_id == "published"
     assert not newer_was_sent(storage, published)
-
-
-def test_event_that_comes_after_the_clock_was_set_back_is_sent_when_it_has_caught_up(
-    storage: Storage,
-) -> None:
-    """A failover to a server whose clock is behind: the event waits, for a retry or others."""
-    send(storage, version=0)
-    with storage.write() as connection:
-        connection.execute(update(sent_items).values(version=now_ms() + 500))
-    accept(storage, [(event("later"), [forward_plan(delay=0.7)])])
-    taken = []
-    assert eventually(
-        lambda: bool(
-            taken or taken.extend(claim(storage, owner="w", wanted={"forward:default": 1}))
-        )
-    )
-    assert taken[0].event_id == "later"
-    assert not newer_was_sent(storage, taken[0])
