@@ -32,16 +32,16 @@ from app.config import (
     Settings,
 )
 from app.config.settings import AMPLIENCE_RETRY
+from app.db import GroupCommit, Storage
 from app.destinations.sending import DestinationClient
 from app.destinations.trial import Trial, try_destination
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
-from app.ledger import Accepted, Job, Pace, Readiness, accept, prune, readiness
-from app.ledger.history import keep_history
 from app.observability import webhooks_by_outcome
 from app.operations.missed import MissedWebhooks
+from app.queue import Accepted, Job, Pace, Readiness, accept, prune, readiness
+from app.queue.history import keep_history
 from app.rules import Plan
-from app.storage import GroupCommit, Storage
 from app.worker import Chore, Runner, Worker, WorkerOptions
 from app.worker.alerting import (
     RefusalAlarm,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.config import Destination
-from app.ledger import Job, hold, keep_message, keep_unless_newer, kept_message, newer_was_sent
-from app.ledger.upcoming import due_next
+from app.db import Storage
+from app.queue import Job, hold, keep_message, keep_unless_newer, kept_message, newer_was_sent
+from app.queue.upcoming import due_next
 from app.retry import Failed, Outcome
-from app.storage import Storage
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
 from app.amplience.webhooks import WebhookLogPage
 from app.config import Destination, Hub, Rule
+from app.db import Storage
 from app.errors import NotFound, WebhookRejected
 from app.events import (
     ContentItem,
@@ -28,12 +29,11 @@ from app.events import (
     read_moment,
     without_future_dates,
 )
-from app.ledger import accept
-from app.ledger.marks import known_event_ids, read_mark, write_mark
 from app.operations.webhook_log import LoggedRequest, own_webhooks, read_entry
+from app.queue import accept
+from app.queue.marks import known_event_ids, read_mark, write_mark
 from app.rules import Plan, match
 from app.schemas import load_event
-from app.storage import Storage
 
 ORIGIN = "missed"
 # A request that was under way when the log was read has ended by then, one way or the other.

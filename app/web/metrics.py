@@ -14,12 +14,12 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, gener
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.db import Storage
 from app.errors import StorageUnavailable
-from app.ledger.durations import BOUNDS, Durations, done_lately
-from app.ledger.numbers import Overview, Recent, overview, recent
-from app.ledger.pacing import Standing, standings
 from app.observability.metrics import door_counters
-from app.storage import Storage
+from app.queue.durations import BOUNDS, Durations, done_lately
+from app.queue.numbers import Overview, Recent, overview, recent
+from app.queue.pacing import Standing, standings
 from app.web.auth import AdminGate, refusal
 from app.web.services import OperatorServices
 

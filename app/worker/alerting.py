@@ -18,9 +18,11 @@ from threading import Lock
 import structlog
 
 from app.config import Settings
+from app.db import Storage
 from app.errors import StorageUnavailable
-from app.ledger import Job, Pace, claim, readiness
-from app.ledger.watching import (
+from app.observability import report
+from app.queue import Job, Pace, claim, readiness
+from app.queue.watching import (
     SILENT_MS,
     Alert,
     alert_lane,
@@ -28,8 +30,6 @@ from app.ledger.watching import (
     raise_alert,
     was_raised_lately,
 )
-from app.observability import report
-from app.storage import Storage
 from app.worker.running import Runner
 
 # A dead job and a destination's breaker are reported by the worker that sees them.

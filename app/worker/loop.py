@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from app.db import Storage
 from app.errors import StorageUnavailable
-from app.ledger import (
+from app.observability import sentry
+from app.queue import (
     Job,
     Pace,
     beat,
@@ -27,8 +29,6 @@ from app.ledger import (
     take_over,
     waiting_lanes,
 )
-from app.observability import sentry
-from app.storage import Storage
 from app.worker.waking import make_bell
 
 _log = structlog.get_logger(__name__)

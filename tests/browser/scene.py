@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import select, update
 
 from app.config import Condition, ForwardSpec, Settings
+from app.db import Storage
+from app.db.tables import attempts, jobs, now_ms, webhook_events
 from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED, WebhookEvent
-from app.ledger import Job, accept, beat, claim, finish, record_health
-from app.ledger.mending import cancel_job, pause
+from app.queue import Job, accept, beat, claim, finish, record_health
+from app.queue.mending import cancel_job, pause
 from app.retry import Decision
 from app.rules import Plan, match
-from app.storage import Storage
-from app.storage.tables import attempts, jobs, now_ms, webhook_events
 from tests.builders import (
     forward_rule,
     localize_rule,
@@ -29,7 +29,7 @@ from tests.builders import (
     make_event,
     make_settings,
 )
-from tests.ledger.making import forward_plan
+from tests.queue.making import forward_plan
 
 TOKEN = "the-admin-token-of-the-tests"
 WORKER = "worker-a1"

@@ -10,14 +10,14 @@ from sqlalchemy import text, update
 from app import advice
 from app.advice import Advice
 from app.config.templating import Unrenderable, ValueMissing
-from app.ledger import Job, accept, beat, claim, finish, readiness, record_health
-from app.ledger.pacing import Change, Pace
+from app.db import Storage
+from app.db.tables import jobs
+from app.queue import Job, accept, beat, claim, finish, readiness, record_health
+from app.queue.pacing import Change, Pace
 from app.retry import Decision, JobState
-from app.storage import Storage
-from app.storage.tables import jobs
 from tests.docs import pages, source
 from tests.docs.pages import AMPLIENCE, OPERATIONS
-from tests.ledger.making import claim_one, event, forward_plan
+from tests.queue.making import claim_one, event, forward_plan
 
 ACTIONS = ("app/actions", "app/worker/running.py")
 TEMPLATES = frozenset({Unrenderable.reason, ValueMissing.reason})
@@ -33,7 +33,7 @@ NOT_STORABLE = "event-not-storable"
 def test_every_reason_of_a_job_is_explained_and_no_other() -> None:
     section = pages.section(OPERATIONS, "Jobs: states and reasons")
     explained = pages.named(pages.rows(section, header="reason"))
-    used = source.dashed(*ACTIONS) | source.given_as_reason(*ACTIONS, "app/ledger")
+    used = source.dashed(*ACTIONS) | source.given_as_reason(*ACTIONS, "app/queue")
     assert explained == used - {NOT_STORABLE} | TEMPLATES
 
 

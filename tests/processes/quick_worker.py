@@ -15,7 +15,7 @@ from app.actions import Attempt
 from app.actions.forward import Forward
 from app.cli import main
 from app.config import Destination
-from app.ledger import claiming, working
+from app.queue import claiming, working
 from app.retry import Outcome
 from app.worker import WorkerOptions
 

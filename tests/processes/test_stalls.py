@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import beats
+from app.db import Storage, upgrade_schema
+from app.db.tables import beats
 from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (

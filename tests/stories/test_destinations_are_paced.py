@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from app.db import Storage
+from app.db.tables import destination_states
 from app.errors import StorageUnavailable
-from app.ledger.pacing import Pace, admit
-from app.storage import Storage
-from app.storage.tables import destination_states
+from app.queue.pacing import Pace, admit
 from sandbox import SandboxServer
 from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish

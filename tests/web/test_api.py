@@ -12,13 +12,13 @@ from sqlalchemy import update
 from standardwebhooks import Webhook
 
 from app.config import Settings
-from app.ledger import accept, claim, finish
+from app.db import Storage, upgrade_schema
+from app.db.tables import jobs
+from app.queue import accept, claim, finish
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import jobs
 from app.web import create_app
 from tests.builders import make_body, make_destination, make_event, make_hub, make_settings
-from tests.ledger.making import forward_plan
+from tests.queue.making import forward_plan
 from tests.servers import Reply, ScriptedServer
 from tests.web.conftest import FakeLedger, Services
 

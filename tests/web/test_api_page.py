@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app.storage import Storage, upgrade_schema
+from app.db import Storage, upgrade_schema
 from app.web import create_app
 from tests.builders import make_settings
 from tests.docs import pages, source
@@ -18,9 +18,9 @@ API = (
     "app/web/api",
     "app/web/auth.py",
     "app/web/refusals.py",
-    "app/ledger/mending.py",
-    "app/ledger/planning.py",
-    "app/ledger/searching.py",
+    "app/queue/mending.py",
+    "app/queue/planning.py",
+    "app/queue/searching.py",
     "app/destinations/trial.py",
 )
 # Written with a dash, and no reasons of a refusal.

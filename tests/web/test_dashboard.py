@@ -14,18 +14,18 @@ from werkzeug.test import TestResponse
 from app.advice import ALERTS, REASONS
 from app.bootstrap import WebLedger
 from app.config import Settings
-from app.ledger import accept, beat, paging
-from app.ledger.filters import JobFilter
-from app.ledger.searching import find_event, list_events, list_jobs, show_job
-from app.ledger.watching import Alert, raise_alert
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import destination_states, jobs, now_ms
+from app.db import Storage, upgrade_schema
+from app.db.tables import destination_states, jobs, now_ms
+from app.queue import accept, beat, paging
+from app.queue.filters import JobFilter
+from app.queue.searching import find_event, list_events, list_jobs, show_job
+from app.queue.watching import Alert, raise_alert
 from app.web import GUARDS, create_app
 from app.web.auth import TRIES
 from app.web.dashboard import session
 from tests.browser.scene import EVIL, TOKEN, WORKER, Scene, fill, scene_settings
 from tests.builders import make_destination, make_settings
-from tests.ledger.making import event
+from tests.queue.making import event
 from tests.servers import Reply, ScriptedServer
 from tests.traces import STATE, TRACE, TRACEPARENT
 from tests.web.conftest import FakeLedger, Services

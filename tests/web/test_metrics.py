@@ -15,14 +15,14 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, insert, select, update
 
+from app.db import Storage, upgrade_schema
+from app.db.tables import destination_states, jobs, now_ms, quota_slots
 from app.errors import StorageUnavailable
-from app.ledger import accept, beat, claim, finish
+from app.queue import accept, beat, claim, finish
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import destination_states, jobs, now_ms, quota_slots
 from app.web import create_app
 from tests.builders import SECRET, make_body, make_settings, signed
-from tests.ledger.making import accept_items, claim_one, event, localize_plan
+from tests.queue.making import accept_items, claim_one, event, localize_plan
 from tests.web.conftest import FakeLedger, Services
 
 TOKEN = "the-admin-token-of-this-test"

@@ -12,13 +12,13 @@ from sqlalchemy import select, update
 from app.bootstrap import look_from_the_web
 from app.config import Settings
 from app.config.settings import Alerts
-from app.ledger import Job, beat
-from app.ledger.watching import Alert
-from app.storage import Storage
-from app.storage.tables import beats, webhook_events
+from app.db import Storage
+from app.db.tables import beats, webhook_events
+from app.queue import Job, beat
+from app.queue.watching import Alert
 from app.worker.alerting import RefusalAlarm, SignatureWatch, tell
 from tests.builders import make_destination, make_settings
-from tests.ledger.making import accept_items, claim_one
+from tests.queue.making import accept_items, claim_one
 from tests.servers import Reply, ScriptedServer
 
 MINUTE = 60.0

@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import ProgrammingError
 
+from app.db import Storage, upgrade_schema
+from app.db.tables import jobs
 from app.errors import JobLost, LeaseTooOld
-from app.ledger import Job, accept, beat, claim, counts, due_times, finish, readiness
+from app.queue import Job, accept, beat, claim, counts, due_times, finish, readiness
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import jobs
 from app.worker import Worker, WorkerOptions
 from app.worker.waking import FileBell
-from tests.ledger.making import accept_items, event, forward_plan
+from tests.queue.making import accept_items, event, forward_plan
 from tests.relay import eventually
 
 LANE = "forward:default"
@@ -123,7 +123,7 @@ def test_heartbeat_renews_no_lease_of_another_attempt(
         go_on.set()
 
     monkeypatch.setattr("app.worker.loop.beat", of_the_next)
-    monkeypatch.setattr("app.ledger.lease.OLDEST_LEASE", 0.1)
+    monkeypatch.setattr("app.queue.lease.OLDEST_LEASE", 0.1)
     accept_items(storage, 1)
     with at_work(storage, run):
         assert go_on.wait(20)

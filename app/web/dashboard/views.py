@@ -10,11 +10,13 @@ from typing import Any
 
 from app.advice import Advice, of_reason
 from app.config import Destination, Settings
+from app.db import Storage
+from app.db.driver import read_json
 from app.destinations.hiding import masked_url
 from app.errors import VerbRefused
-from app.ledger.durations import done_lately, time_for
-from app.ledger.filters import EventFilter, JobFilter
-from app.ledger.numbers import (
+from app.queue.durations import done_lately, time_for
+from app.queue.filters import EventFilter, JobFilter
+from app.queue.numbers import (
     DestinationRow,
     Minute,
     Overview,
@@ -22,15 +24,13 @@ from app.ledger.numbers import (
     list_destinations,
     overview,
 )
-from app.ledger.overview import Hour, last_day
-from app.ledger.planning import reread
-from app.ledger.queues import DeadGroup
-from app.ledger.records import EventRow, EventStory, JobRow, StoredEvent
-from app.ledger.searching import list_events, list_jobs, show_event
-from app.ledger.watching import ALERT_ORIGIN
+from app.queue.overview import Hour, last_day
+from app.queue.planning import reread
+from app.queue.queues import DeadGroup
+from app.queue.records import EventRow, EventStory, JobRow, StoredEvent
+from app.queue.searching import list_events, list_jobs, show_event
+from app.queue.watching import ALERT_ORIGIN
 from app.rules import Explanation, explain
-from app.storage import Storage
-from app.storage.driver import read_json
 from app.web.dashboard.chart import Chart, Point, draw
 from app.web.dashboard.timeline import Line, line
 from app.web.dashboard.wording import duration, plural

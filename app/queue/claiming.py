@@ -1,0 +1,378 @@
+"""The verb *claim*: which waiting jobs a worker takes, and what it is told about them.
+
+A claim is one statement that passes over rows which another worker holds; time is the database's
+own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from app.db import Storage
+from app.db.driver import Constant, read_document
+from app.db.tables import attempts as tries
+from app.db.tables import destination_states as states
+from app.db.tables import in_state, jobs, now_ms, one_more, this_moment, webhook_events
+from app.events import known_instant
+from app.observability import sentry
+from app.queue.coalescing import makes_pointless, newest_wins, supersede_older
+from app.queue.lease import LEASE_MS, Lease
+from app.queue.pacing import Admitted, Pace, admit, held_until, spend
+from app.queue.queues import first_due
+from app.queue.rows import among
+from app.rules import item_of
+
+_log = structlog.get_logger(__name__)
+
+# A job that was lost this often with its process may be what ended it.
+SUSPECT_AFTER = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One claimed job with what its action needs to know of the event.
+
+    `attempt` is the number of this try, counted in the ledger before anything is done. `failures`
+    counts earlier failed tries, `losses` those that ended with their process. `progress` is what
+    an earlier attempt left.
+    """
+
+    id: int
+    owner: str
+    attempt: int
+    failures: int
+    hub: str
+    rule: str
+    action: str
+    target: str
+    lane: str
+    key: str
+    version: int
+    args: Mapping[str, Any]
+    progress: Mapping[str, Any]
+    created_at: datetime
+    event_id: str
+    event_name: str
+    request_id: str | None
+    item_id: str | None
+    snapshot_id: str | None
+    snapshot_created: datetime | None
+    schema: str | None
+    label: str | None
+    locale: str | None
+    received_at: datetime
+    losses: int = 0
+    trace: str | None = None
+    lease: Lease = field(default_factory=Lease, compare=False, repr=False)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what ended the processes that it was lost with."""
+        return self.losses >= SUSPECT_AFTER
+
+
+@lru_cache(maxsize=16)
+def _first_due(lanes: tuple[str, ...]) -> Constant:
+    """The clock, and when the first waiting job of each lane is due; beside each destination."""
+    firsts = [
+        select(jobs.c.run_at)
+        .where(in_state(jobs, "waiting"), jobs.c.lane == lane)
+        .order_by(jobs.c.run_at)
+        .limit(1)
+        .scalar_subquery()
+        .label(f"first_{number}")
+        for number, lane in enumerate(lanes)
+    ]
+    # One statement for both: each is a journey to the server. There need be no destination.
+    one = select(literal_column("1").label("one")).subquery()
+    return Constant(
+        select(now_ms().label("now"), *firsts, states).select_from(one.outerjoin(states, true()))
+    )
+
+
+def due_times(
+    storage: Storage, lanes: Sequence[str], paces: Mapping[str, Pace] | None = None
+) -> tuple[int, dict[str, int]]:
+    """Return the clock, and for each lane that has waiting jobs when its first one may start (ms).
+
+    That is when it is due, or later where the lane's pace, if it has one, holds it back.
+    """
+    if not lanes:
+        return 0, {}
+    with storage.read() as connection:
+        rows = _first_due(tuple(lanes)).rows(connection)
+    now, *times = rows[0][: 1 + len(lanes)]
+    # None: nothing waits. A text, which SQLite keeps where it is given one, is never due.
+    due = {lane: at for lane, at in zip(lanes, times, strict=True) if isinstance(at, int)}
+    held = held_until(rows, {lane: pace for lane, pace in (paces or {}).items() if lane in due})
+    return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
+
+
+def waiting_lanes(storage: Storage) -> set[str]:
+    """Find the lanes that have waiting jobs, also those that no rule fills any more."""
+    with storage.read() as connection:
+        return set(first_due(connection))
+
+
+def claim(
+    storage: Storage,
+    *,
+    owner: str,
+    wanted: Mapping[str, int],
+    paces: Mapping[str, Pace] | None = None,
+    suspect: bool = True,
+) -> list[Job]:
+    """Take due jobs: at most `wanted[lane]` of each lane; the claim counts as an attempt's start.
+
+    Of one key only one job is taken, the oldest that no newer one makes pointless, and none while
+    another one runs; waiting jobs that a taken one makes pointless are superseded. A lane with a
+    pace gives no more than its destination's limits allow. May return fewer than there are when
+    another worker claims at the same moment. A job whose row cannot be read is dead from then on
+    (`unreadable`), and is not returned.
+
+    A job that was lost twice with its process may be what ended it: of these at most one is taken,
+    of the first lane, and none unless `suspect`. So they run one by one, and the one that does end
+    its process is found out without taking the others with it.
+
+    Each lane is a transaction of its own, so that no lock of one lane is kept while another is
+    claimed. Raises `StorageUnavailable`; jobs of earlier lanes are then left to their leases, so
+    ask for one lane where that matters.
+    """
+    first = next(iter(wanted), None) if suspect else None
+    taken: list[Job] = []
+    for lane, count in wanted.items():
+        pace = (paces or {}).get(lane)
+        try:
+            with storage.write() as connection:
+                found = _claim_paced(
+                    connection, owner, lane, count, pace=pace, suspect=lane == first
+                )
+        except IntegrityError:
+            # The unique index on running keys refused: somebody was first. They are due still.
+            continue
+        taken += found
+    return taken
+
+
+def _claim_paced(
+    connection: Connection,
+    owner: str,
+    lane: str,
+    count: int,
+    *,
+    pace: Pace | None,
+    suspect: bool,
+) -> list[Job]:
+    admitted = admit(connection, pace, count=count) if pace else Admitted(count)
+    taken: list[Job] = []
+    if admitted.jobs:
+        taken += _take(connection, _TAKE, lane, owner, admitted)
+        if suspect and len(taken) < admitted.jobs:
+            taken += _take(connection, _TAKE_SUSPECT, lane, owner, Admitted(1, admitted.places))
+    if pace:
+        spend(connection, pace, count=len(taken))
+    return taken
+
+
+def _free() -> ScalarSelect[Any]:
+    """How many of the lane may start: `most`, and no more than `places` less those that run."""
+    running = in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane")
+    left = select((bindparam("places", type_=Integer) - func.count()).label("left"))
+    free = left.select_from(jobs).where(*running).subquery().c.left
+    most = bindparam("most", type_=Integer)
+    return select(case((free < 0, 0), (free < most, free), else_=most)).scalar_subquery()
+
+
+def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
+    other = jobs.alias("other")
+    comes_first = and_(
+        other.c.id < jobs.c.id,
+        not_(makes_pointless(jobs, other)),
+        # Of the others, a retry that is due later holds nothing up: in the end the newest is sent.
+        or_(not_(newest_wins(other)), other.c.run_at <= this_moment()),
+    )
+    ahead = exists().where(
+        other.c.key == jobs.c.key,
+        in_state(other, "waiting", "running"),
+        or_(in_state(other, "running"), comes_first, makes_pointless(other, jobs)),
+    )
+    return (
+        select(jobs.c.id)
+        .where(
+            in_state(jobs, "waiting"),
+            jobs.c.lane == bindparam("its_lane"),
+            jobs.c.run_at <= this_moment(),
+            which,
+            ~ahead,
+        )
+        .order_by(jobs.c.run_at, jobs.c.id)
+        .limit(_free())
+        .with_for_update(skip_locked=True, of=jobs)
+    )
+
+
+# What a job is told of its event, by the names of its fields.
+_OF_EVENT = {
+    name: webhook_events.c[name]
+    for name in (
+        "event_id",
+        "request_id",
+        "item_id",
+        "snapshot_id",
+        "snapshot_created",
+        "schema",
+        "label",
+        "locale",
+        "received_at",
+        "trace",
+    )
+} | {"event_name": webhook_events.c.name}
+_FIELDS = tuple(each.name for each in fields(Job) if each.name != "lease")
+_NAMED = {**dict(jobs.c), "attempt": jobs.c.attempts, **_OF_EVENT}
+_COLUMNS = {name: _NAMED[name] for name in _FIELDS}
+_MOMENTS = ("created_at", "received_at", "snapshot_created")
+
+
+def _reading(source: FromClause) -> Select[Any]:
+    """The fields of jobs, in their order, and last whether other jobs wait for the same key.
+
+    `source` is the table, or a statement that has its columns.
+    """
+    column = {"attempt": source.c.attempts, **_OF_EVENT}
+    other = jobs.alias("other")
+    contended = exists().where(
+        other.c.key == source.c.key,
+        in_state(other, "waiting", "running"),
+        other.c.id != source.c.id,
+    )
+    return (
+        select(*(column[name] if name in column else source.c[name] for name in _FIELDS), contended)
+        .join(webhook_events, source.c.event == webhook_events.c.id)
+        .order_by(source.c.run_at, source.c.id)
+    )
+
+
+class _Taking:
+    """Takes jobs, and reads them; on PostgreSQL in one statement, which SQLite does not have."""
+
+    def __init__(self, which: ColumnElement[bool]) -> None:
+        taking = (
+            update(jobs)
+            .where(jobs.c.id.in_(_due(which)))
+            .values(
+                state="running",
+                owner=bindparam("its_owner"),
+                attempts=one_more(jobs.c.attempts),
+                started_at=now_ms(),
+                lease_until=now_ms() + literal(LEASE_MS),
+            )
+        )
+        self._take = Constant(taking.returning(jobs.c.id))
+        self._both = Constant(_reading(taking.returning(jobs).cte("taken")))
+
+    def run(self, connection: Connection, **wanted: Any) -> Iterable[Sequence[Any]]:
+        """Run it; a row for each job: its fields in their order, and `contended`."""
+        if connection.dialect.name != "sqlite":
+            return self._both.run(connection, **wanted)  # type: ignore[no-any-return]
+        taken = [identifier for (identifier,) in self._take.run(connection, **wanted)]
+        return _LOAD.run(connection, ids=taken) if taken else []
+
+
+# Built once: to build a statement costs more than to run it.
+_TAKE = _Taking(jobs.c.losses < SUSPECT_AFTER)
+_TAKE_SUSPECT = _Taking(jobs.c.losses >= SUSPECT_AFTER)
+_LOAD = Constant(_reading(jobs).where(among(jobs.c.id, "ids")))
+
+
+def _take(
+    connection: Connection, taking: _Taking, lane: str, owner: str, admitted: Admitted
+) -> list[Job]:
+    count, places = admitted
+    asked_at = time.monotonic()
+    rows = taking.run(connection, its_lane=lane, its_owner=owner, most=count, places=places)
+    loaded = [(_loaded(connection, row[:-1], Lease(asked_at)), row[-1]) for row in rows]
+    taken = [(job, is_contended) for job, is_contended in loaded if job is not None]
+    if contended := [job.id for job, is_contended in taken if is_contended]:
+        supersede_older(connection, contended)
+    return [job for job, _ in taken]
+
+
+def _loaded(connection: Connection, row: Sequence[Any], lease: Lease) -> Job | None:
+    """The job of a row. One that cannot be read becomes dead here: no row may stop a worker."""
+    try:
+        return _job(row, lease)
+    except _Unreadable as error:
+        identifier, owner, attempt, *_ = row
+        why = {"reason": "unreadable", "message": str(error)}
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == identifier)
+            .values(state="dead", finished_at=now_ms(), owner=null(), lease_until=null(), **why)
+        )
+        tried = {"job": identifier, "number": attempt, "owner": owner, "outcome": "failed"}
+        connection.execute(insert(tries).values(**tried, finished_at=now_ms(), **why))
+        _log.error("job.dead", job_id=identifier, attempt=attempt, state="dead", **why)
+        sentry.report("job is dead", reason="unreadable", job_id=identifier)
+        return None
+
+
+class _Unreadable(ValueError):
+    """Says which value of a row does not fit."""
+
+
+def _job(row: Sequence[Any], lease: Lease) -> Job:
+    """A job from a row, whose columns stand in the order of the fields."""
+    given = dict(zip(_FIELDS, row, strict=True))
+    for name, (kind, optional) in _KINDS.items():
+        value = read_document(given[name]) if kind is dict else given[name]
+        # A document that is no JSON reads as None.
+        if not isinstance(value, kind) and not (optional and given[name] is None):
+            raise _Unreadable(f"The stored {name} of this job cannot be read.")
+        given[name] = value
+    for name in _MOMENTS:
+        if (moment := known_instant(given[name])) is None and given[name] is not None:
+            raise _Unreadable(f"The stored {name} of this job is outside of the years 1 to 9999.")
+        given[name] = moment
+    given["progress"] = given["progress"] or {}
+    return Job(**given | item_of(given["args"]), lease=lease)
+
+
+# Of each field the type of its values, and whether it may be empty. SQLite keeps what it is given.
+_KINDS: Mapping[str, tuple[type, bool]] = {
+    name: (
+        dict if isinstance(column.type, JSON) else column.type.python_type,
+        bool(column.nullable),
+    )
+    for name, column in _COLUMNS.items()
+}

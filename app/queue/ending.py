@@ -1,0 +1,171 @@
+"""Writes what became of attempts: next states, the attempts themselves, what was sent.
+
+On PostgreSQL that is one statement: each is a journey to the server and back, and a busy process
+waits after each for its turn to go on. On SQLite there is no journey. Every write is fenced by
+owner and number: a worker that lost its job cannot change it any more. This module must not know
+what an attempt was for, or how the next state was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from sqlalchemy import Connection
+
+from app.db.driver import Constant
+from app.db.tables import messages
+from app.queue.given import clock, execute_given, given
+from app.queue.rows import among
+
+_DONE = ("succeeded", "skipped", "superseded")
+_LISTED = ", ".join(f"'{state}'" for state in _DONE)
+_FORGET_MESSAGES = Constant(messages.delete().where(among(messages.c.job, "ids")))
+
+
+class Sent(TypedDict):
+    """What a destination took of an item, at which version."""
+
+    destination: str
+    hub: str
+    item_id: str
+    version: int
+    kind: str
+    schema: str | None
+
+
+class Ended(TypedDict):
+    """What became of one attempt; without a `delay` (milliseconds) its job has come to its end.
+
+    `tried` is the attempt's own reason, which need not be the job's.
+    """
+
+    id: int
+    owner: str
+    number: int
+    state: str
+    reason: str | None
+    message: str | None
+    failures: int
+    progress: dict[str, Any] | None
+    delay: int | None
+    newer: int | None
+    outcome: str
+    tried: str | None
+    detail: dict[str, Any] | None
+    sent: Sent | None
+
+
+_KINDS = (
+    "id bigint, owner text, number integer, state text, reason text, message text, "
+    "failures integer, progress json, delay bigint, newer bigint"
+)
+_KINDS_TRIED = "outcome text, tried text, detail json"
+_KINDS_SENT = "destination text, hub text, item_id text, version bigint, kind text, schema text"
+
+
+def write_ends(connection: Connection, ended: Sequence[Ended]) -> set[tuple[int, int]]:
+    """Write all of it; returns the ids and numbers of the attempts that had their jobs still.
+
+    What became of one that had lost its job is recorded as late, and changes nothing else.
+    """
+    if connection.dialect.name == "sqlite":
+        return _write_sqlite(connection, ended)
+    rows = [{**one, **(one["sent"] or {}), "sent": None} for one in ended]
+    return {(row[0], row[1]) for row in execute_given(connection, _ALL_ON_POSTGRESQL, rows)}
+
+
+def _write_sqlite(connection: Connection, ended: Sequence[Ended]) -> set[tuple[int, int]]:
+    # By number as well: a late attempt may end beside the one that took its place.
+    moved = {(row[0], row[1]) for row in execute_given(connection, _MOVE_ON_SQLITE, ended)}
+    own = [one for one in ended if (one["id"], one["number"]) in moved]
+    late = [{**one, "outcome": "late"} for one in ended if (one["id"], one["number"]) not in moved]
+    execute_given(connection, _RECORD_ON_SQLITE, [*own, *late])
+    if done := [one["id"] for one in own if one["state"] in _DONE]:
+        _FORGET_MESSAGES.run(connection, ids=done)
+    if sent := _newest([one["sent"] for one in own if one["sent"]]):
+        execute_given(connection, _NOTE_ON_SQLITE, sent)
+    return moved
+
+
+def _newest(sent: Sequence[Sent]) -> list[Sent]:
+    """The newest of each place: a statement writes a row once."""
+    newest: dict[tuple[str, str, str], Sent] = {}
+    for one in sent:
+        place = (one["destination"], one["hub"], one["item_id"])
+        if place not in newest or newest[place]["version"] <= one["version"]:
+            newest[place] = one
+    return list(newest.values())
+
+
+def _moving(dialect: str, rows: str) -> str:
+    """The statement that gives jobs their next state, where they are this worker's still."""
+    now = clock(dialect)
+    return f"""
+UPDATE jobs SET
+    state = given.state, reason = given.reason, message = given.message,
+    failures = given.failures, losses = 0, owner = NULL, lease_until = NULL,
+    progress = coalesce(given.progress, jobs.progress),
+    superseded_by = coalesce(given.newer, jobs.superseded_by),
+    run_at = CASE WHEN given.delay IS NULL THEN jobs.run_at ELSE {now} + given.delay END,
+    finished_at = CASE WHEN given.delay IS NULL THEN {now} ELSE jobs.finished_at END
+FROM {rows}
+WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
+    AND jobs.state = 'running'
+""".strip()  # noqa: S608 - our own names
+
+
+_MOVE_ON_SQLITE = _moving("sqlite", given("sqlite", _KINDS)) + " RETURNING jobs.id, jobs.attempts"
+_RECORD = (
+    "INSERT INTO attempts"
+    " (job, number, owner, outcome, reason, message, detail, started_at, finished_at)"
+)
+_STARTED = (
+    "(SELECT jobs.started_at FROM jobs WHERE jobs.id = given.id AND jobs.attempts = given.number)"
+)
+_NOTE = "INSERT INTO sent_items (destination, hub, item_id, version, kind, schema, sent_at)"
+_UNLESS_NEWER = """
+ON CONFLICT (destination, hub, item_id) DO UPDATE SET
+    version = excluded.version, kind = excluded.kind, schema = excluded.schema,
+    sent_at = excluded.sent_at
+WHERE sent_items.version <= excluded.version""".strip()
+
+
+_RECORD_ON_SQLITE = f"""
+{_RECORD}
+SELECT id, number, owner, outcome, tried, message, detail, {_STARTED}, {clock("sqlite")}
+FROM {given("sqlite", f"id bigint, owner text, number integer, message text, {_KINDS_TRIED}")}
+""".strip()  # noqa: S608 - our own names
+_NOTE_ON_SQLITE = f"""
+{_NOTE}
+SELECT destination, hub, item_id, version, kind, schema, {clock("sqlite")}
+FROM {given("sqlite", _KINDS_SENT)} WHERE true
+{_UNLESS_NEWER}""".strip()  # noqa: S608 - our own names
+# All of these in one, in which each sees the tables as they were before it. What was sent is
+# written in one order for all workers: two that locked rows in different ones would wait for each
+# other.
+_ALL_ON_POSTGRESQL = f"""
+WITH given AS MATERIALIZED (
+  SELECT * FROM {given("postgresql", f"{_KINDS}, {_KINDS_TRIED}, {_KINDS_SENT}")}
+),
+moved AS ({_moving("postgresql", "given")} RETURNING jobs.id, given.number),
+recorded AS (
+  {_RECORD}
+  SELECT given.id, number, owner, CASE WHEN moved.id IS NULL THEN 'late' ELSE outcome END,
+    tried, message, detail, {_STARTED}, {clock("postgresql")}
+  FROM given LEFT JOIN moved USING (number, id)
+),
+forgotten AS (
+  DELETE FROM messages USING given JOIN moved USING (id, number)
+  WHERE messages.job = id AND given.state IN ({_LISTED})
+),
+noted AS (
+  {_NOTE}
+  SELECT DISTINCT ON (destination, hub, item_id)
+    destination, hub, item_id, version, kind, schema, {clock("postgresql")}
+  FROM given JOIN moved USING (id, number)
+  WHERE destination IS NOT NULL
+  ORDER BY destination, hub, item_id, version DESC, id DESC
+  {_UNLESS_NEWER}
+)
+SELECT id, number FROM moved""".strip()  # noqa: S608 - our own names

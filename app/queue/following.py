@@ -1,0 +1,101 @@
+"""The jobs that follow from a job: written with its success, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, or_, select, update
+
+from app.db.tables import in_state, jobs, now_ms
+from app.events import storable
+from app.queue.accepting import add_jobs
+from app.queue.claiming import Job
+from app.queue.coalescing import DELETED
+from app.retry import FollowUp
+from app.rules import Plan
+
+
+def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None:
+    """Write what follows, within the transaction that finishes `job`: of its event and rule."""
+    event_row, began, now = connection.execute(
+        select(jobs.c.event, jobs.c.started_at, now_ms()).where(jobs.c.id == job.id)
+    ).one()
+    plans = [
+        Plan(
+            rule=job.rule,
+            action=one.action,
+            target=one.target,
+            lane=one.lane,
+            # Amplience's answers are in these.
+            key=str(storable(one.key)),
+            version=began,
+            args=dict(storable(one.args)),
+        )
+        for one in wanted
+    ]
+    add_jobs(connection, plans, hub=job.hub, event_row=event_row, now=now)
+
+
+def send_newest_again(connection: Connection, job: Job) -> int | None:
+    """Where an attempt that had lost its job was taken late: send what it overwrote again.
+
+    Its old version may have arrived after newer ones, which are what the destination must have in
+    the end. Returns the id of the (last) job for that; None where nothing newer was sent, or
+    something newer waits and is sent anyway.
+    """
+    again = None
+    for row in reversed(_overwritten(_newer_of_key(connection, job), job)):
+        plan = Plan(
+            rule=row.rule,
+            action=row.action,
+            target=row.target,
+            lane=row.lane,
+            key=row.key,
+            version=row.version,
+            args=row.args,
+        )
+        now = connection.execute(select(now_ms())).scalar_one()
+        [again] = add_jobs(connection, [plan], hub=row.hub, event_row=row.event, now=now)
+        connection.execute(update(jobs).where(jobs.c.id == again).values(replay_of=row.id))
+    return again
+
+
+def _overwritten(newer: Sequence[Row[Any]], job: Job) -> list[Row[Any]]:
+    """Choose from newer jobs, newest first, what the destination may have lost. Pure.
+
+    Each rule sends a message of its own: a publish overwrites that of its rule, a deletion those of
+    all rules. What is newest and waits is sent anyway.
+    """
+    rules = [job.rule] if not _is_deletion(job.args) else [row.rule for row in newer]
+    newest = (
+        next((row for row in newer if row.rule == rule or _is_deletion(row.args)), None)
+        for rule in dict.fromkeys(rules)
+    )
+    chosen = {row.id for row in newest if row is not None and row.state != "waiting"}
+    return [row for row in newer if row.id in chosen]
+
+
+def _is_deletion(args: Mapping[str, Any]) -> bool:
+    return args.get("kind") == DELETED
+
+
+def _newer_of_key(connection: Connection, job: Job) -> list[Row[Any]]:
+    """Find the jobs of the key that are newer than this one and were, or will be, sent."""
+    newer = (
+        jobs.c.key == job.key,
+        or_(jobs.c.version > job.version, (jobs.c.version == job.version) & (jobs.c.id > job.id)),
+    )
+    its_event = select(jobs.c.event).where(jobs.c.id == job.id).scalar_subquery()
+    active = in_state(jobs, "waiting", "running")
+    # The index of ended jobs by target, state and event: only what came since is looked through.
+    sent = (
+        jobs.c.finished_at.is_not(None),
+        jobs.c.target == job.target,
+        in_state(jobs, "succeeded"),
+        jobs.c.event >= its_event,
+    )
+    rows: list[Row[Any]] = []
+    for found in ((active,), sent):
+        rows += connection.execute(select(jobs).where(*newer, *found))
+    return sorted(rows, key=lambda row: (row.version, row.id), reverse=True)
