@@ -23,7 +23,7 @@ import structlog
 
 from app.cli.common import settings_or_exit, start_observing
 from app.db import Storage, check_schema, upgrade_schema
-from app.db.schema import current_revision
+from app.db.migrate import current_revision
 
 _log = structlog.get_logger(__name__)
 

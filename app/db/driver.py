@@ -1,8 +1,7 @@
 """Runs constant statements on the driver itself, within a transaction that SQLAlchemy holds.
 
 What SQLAlchemy does around a statement costs more than the statement where a webhook waits for it.
-So the few that run for every one go past it; all others do not. This module must not know what the
-statements say.
+So the few that run for every one go past it; all others do not.
 """
 
 from __future__ import annotations

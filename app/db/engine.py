@@ -32,8 +32,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.db.driver import read_json, run
+from app.db.group_commit import Entry, Result, SharedWrites, VerbForMany
 from app.db.lending import Lender
-from app.db.sharing import Entry, Result, SharedWrites, VerbForMany
 from app.errors import StorageUnavailable, WriteConflict
 
 # A deadlock, and a transaction that a failover or a stricter isolation level made give way

@@ -1,7 +1,7 @@
 """A connection that stays at hand between uses, for what uses the database all the time.
 
 To take a connection from the pool and to give it back costs as much as a statement does, and each
-webhook and each step of a job would. This module must not know what is asked over it.
+webhook and each step of a job would.
 """
 
 from __future__ import annotations

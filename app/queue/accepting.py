@@ -11,12 +11,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from app.db import Storage
+from app.db.json_rows import among, insert_rows
 from app.db.tables import event_conflicts, jobs, webhook_events
 from app.errors import WebhookRejected, WriteConflict
 from app.events import WebhookEvent
 from app.queue.arriving import JOBS_CHANNEL, Batch, Written, crowded_keys, job_row, write_arrivals
 from app.queue.coalescing import supersede_older
-from app.queue.rows import among, insert_rows
 from app.rules import Plan
 from app.schemas import load_event
 

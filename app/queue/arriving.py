@@ -17,10 +17,9 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, literal_column, select
 
 from app.db.driver import Constant, run
+from app.db.json_rows import among, clock, insert_rows, kinds, listed
 from app.db.tables import event_items, in_state, jobs, webhook_events
 from app.events import WebhookEvent, milliseconds
-from app.queue.given import clock
-from app.queue.rows import among, insert_rows, kinds, listed
 from app.rules import Plan
 
 JOBS_CHANNEL = "dc_relay_jobs"

@@ -41,6 +41,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db import Storage
 from app.db.driver import Constant, read_document
+from app.db.json_rows import among
 from app.db.tables import attempts as tries
 from app.db.tables import destination_states as states
 from app.db.tables import in_state, jobs, now_ms, one_more, this_moment, webhook_events
@@ -50,7 +51,6 @@ from app.queue.coalescing import makes_pointless, newest_wins, supersede_older
 from app.queue.lease import LEASE_MS, Lease
 from app.queue.pacing import Admitted, Pace, admit, held_until, spend
 from app.queue.queues import first_due
-from app.queue.rows import among
 from app.rules import item_of
 
 _log = structlog.get_logger(__name__)

@@ -25,8 +25,8 @@ from sqlalchemy import (
     update,
 )
 
+from app.db.json_rows import among
 from app.db.tables import in_state, jobs, now_ms
-from app.queue.rows import among
 
 # Every job of these actions pulls what is published when it runs, so of several that wait for one
 # key the newest is enough.

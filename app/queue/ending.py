@@ -14,9 +14,8 @@ from typing import Any, TypedDict
 from sqlalchemy import Connection
 
 from app.db.driver import Constant
+from app.db.json_rows import among, clock, execute_given, given
 from app.db.tables import messages
-from app.queue.given import clock, execute_given, given
-from app.queue.rows import among
 
 _DONE = ("succeeded", "skipped", "superseded")
 _LISTED = ", ".join(f"'{state}'" for state in _DONE)

@@ -21,9 +21,9 @@ from sqlalchemy import (
     union_all,
 )
 
+from app.db.json_rows import document_text
 from app.db.tables import event_items, in_state, jobs, webhook_events
 from app.events import milliseconds
-from app.queue.rows import document_text
 
 STATES = ("waiting", "running", "succeeded", "skipped", "superseded", "dead", "cancelled")
 # Few jobs are in one of these at a time, and each has an index of its own.

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from app.db import Storage
 from app.db.driver import run
+from app.db.json_rows import clock, execute_given, given
 from app.db.tables import messages
 from app.errors import AppError
 from app.queue.claiming import Job
-from app.queue.given import clock, execute_given, given
 from app.queue.lease import LEASE_MS
 from app.queue.working import lost
 

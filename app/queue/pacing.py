@@ -15,9 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db import Storage
 from app.db.driver import Constant
+from app.db.json_rows import among
 from app.db.tables import destination_states as states
 from app.db.tables import now_ms
-from app.queue.rows import among
 
 # Failures in a row, over all processes, after which nothing more is sent for a while.
 OPEN_AFTER = 5

@@ -11,7 +11,7 @@ import pytest
 from app import __version__
 from app.cli import _COMMANDS
 from app.db import Storage
-from app.db.schema import current_revision
+from app.db.migrate import current_revision
 from app.db.tables import SCHEMA_REVISION
 from tests.cli.conftest import bare_environment, invoke
 

@@ -8,9 +8,9 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from app.db import Storage
 from app.db.driver import Constant, run
+from app.db.json_rows import among
 from app.db.tables import beats
 from app.errors import StorageUnavailable
-from app.queue.rows import among
 
 INSERT = "INSERT INTO beats (owner, host, pid, started_at, beat_at) VALUES ('w', 'h', 1, 0, 0)"
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from app import db
 from app.db import Storage
-from app.db.schema import current_revision
+from app.db.migrate import current_revision
 from app.db.tables import SCHEMA_REVISION, now_ms
 from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems

@@ -1,14 +1,14 @@
-"""Writes many rows in one statement, and asks for many in one.
+"""Rows passed to a statement as a JSON document: bulk inserts, and lists as one parameter.
 
-A statement costs more than a row: besides its own work, each gives up the interpreter's lock, and
-a busy process then waits for its turn to go on. So a group of events is one statement for each
-table, on both databases. This module must not know what the rows mean.
+One statement for many rows, whose text is the same for any number of them. A statement costs more
+than a row: besides its own work, each one releases the interpreter's lock, and a busy process then
+waits to get it back.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,12 +24,53 @@ from sqlalchemy import (
     bindparam,
     literal_column,
 )
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NULLTYPE
 
 from app.db.driver import run
+from app.db.tables import now_ms
+from app.events import storable
+
+
+def execute_given(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Execute a statement for the database's dialect that has `given(...)` in it once."""
+    document = _document(rows)
+    if "\\u0000" in document or not _is_encodable(document):
+        # Whatever a peer answers must not keep its job from coming to an end.
+        document = _document(storable(rows))
+    return run(connection, statement, (document,))
+
+
+def _document(rows: Sequence[Any]) -> str:
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_encodable(document: str) -> bool:
+    try:
+        document.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def given(dialect: str, columns: str) -> str:
+    """The rows as a table called `given`; `columns` are names with their types in PostgreSQL."""
+    if dialect == "sqlite":
+        names = [column.split()[0] for column in columns.split(",")]
+        read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
+        return f"(SELECT {read} FROM json_each(?)) AS given"  # noqa: S608 - our own names
+
+    return f"json_to_recordset(%s::json) AS given({columns})"
+
+
+@lru_cache(maxsize=2)
+def clock(dialect: str) -> str:
+    """The database's clock, for a statement that is text."""
+    speaks = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(now_ms().compile(dialect=speaks))
+
 
 # SQLite takes 32,766 values in a statement, and our widest table has two dozen columns.
 _MOST_ROWS = 500

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
 from app.db import Storage
-from app.db.sharing import SharedWrites
+from app.db.group_commit import SharedWrites
 from app.db.tables import marks
 from app.errors import JobLost
 

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from app.db import Storage
+from app.db.json_rows import among, insert_rows
 from app.db.tables import webhook_events
-from app.queue.rows import among, insert_rows
 
 UNIQUE = ("hub", "event_id")
 
