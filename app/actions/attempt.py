@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from app.config import Destination
 from app.db import Storage
 from app.queue import Job, hold, keep_message, keep_unless_newer, kept_message, newer_was_sent
-from app.queue.upcoming import due_next
+from app.queue.claim import due_next
 from app.retry import Failed, Outcome
 
 

@@ -23,7 +23,7 @@ from app.errors import (
 from app.observability import Mask
 from app.operations import RequestInvalid
 from app.operations.connection_errors import error_text
-from app.queue.paging import DEFAULT_LIMIT, LONGEST_PAGE, CursorInvalid
+from app.queue.pagination import DEFAULT_LIMIT, LONGEST_PAGE, CursorInvalid
 
 _DATABASE_TIMEOUT = 30.0
 

@@ -16,10 +16,10 @@ from app.cli.output import age, print_json, print_table
 from app.config import Settings
 from app.db import Storage
 from app.destinations.hiding import masked_url
-from app.queue.mending import pause as pause_destination
-from app.queue.mending import resume as resume_destination
-from app.queue.numbers import DestinationRow, list_destinations
-from app.queue.sent import forget_sent
+from app.queue.delivered_versions import forget_sent
+from app.queue.operator import pause as pause_destination
+from app.queue.operator import resume as resume_destination
+from app.queue.stats import DestinationRow, list_destinations
 from app.web.api import schemas
 
 

@@ -14,10 +14,9 @@ from app.cli.common import json_option, settings_or_exit, with_options, yes_opti
 from app.cli.output import counted, print_json, print_pairs, print_table
 from app.db import Storage
 from app.queue.filters import STATES, JobFilter
-from app.queue.mending import cancel_job, retry_job
-from app.queue.mending_many import retry_where
+from app.queue.operator import cancel_job, retry_job, retry_where
 from app.queue.records import JobStory
-from app.queue.searching import count_jobs, list_jobs, show_job
+from app.queue.search import count_jobs, list_jobs, show_job
 from app.web.api import schemas
 
 _JOB_ID = click.IntRange(1, 1 << 62)

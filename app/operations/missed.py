@@ -31,7 +31,7 @@ from app.events import (
 )
 from app.operations.webhook_log import LoggedRequest, own_webhooks, read_entry
 from app.queue import accept
-from app.queue.marks import known_event_ids, read_mark, write_mark
+from app.queue.checkpoints import known_event_ids, read_mark, write_mark
 from app.rules import Plan, match
 from app.schemas import load_event
 

@@ -4,15 +4,16 @@ The verbs of a job are here, each one statement or one transaction: accept, clai
 finish, release, take over. This room must not know what a job does.
 """
 
-from app.queue.accepting import Accepted, accept
-from app.queue.claiming import Job, claim, due_times, waiting_lanes
-from app.queue.finishing import Finished, finish
+from app.queue.claim import claim, due_times, waiting_lanes
+from app.queue.delivered_versions import newer_was_sent
+from app.queue.finish import Finished, finish
+from app.queue.heartbeat import beat, hold, release, retire, take_over
+from app.queue.ingest import Accepted, accept
+from app.queue.job import Job
+from app.queue.limits import Change, Pace, record_health
 from app.queue.messages import keep_message, keep_unless_newer, kept_message
-from app.queue.pacing import Change, Pace, record_health
-from app.queue.pruning import prune
-from app.queue.reading import Counts, Readiness, counts, readiness
-from app.queue.sent import newer_was_sent
-from app.queue.working import beat, hold, release, retire, take_over
+from app.queue.retention import prune
+from app.queue.stats import Counts, Readiness, counts, readiness
 
 __all__ = [
     "Accepted",

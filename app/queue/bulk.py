@@ -1,7 +1,7 @@
 """Long commands: where each run stands, and what became of the jobs that it asked for.
 
 A run is found again by what was asked, so that a command that was stopped goes on. Its events carry
-the run's name as their request id. This room must not know what a run is for.
+the run's name as their request id.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, select, updat
 
 from app.db import Storage
 from app.db.tables import bulk_runs, in_state, jobs, now_ms, sent_items, webhook_events
-from app.queue.accepting import accept
-from app.queue.arriving import Batch
+from app.queue.ingest import accept
+from app.queue.insert_events import Batch
 
 ORIGIN = "bulk"
 _ACTIVE = frozenset({"waiting", "running"})

@@ -1,6 +1,6 @@
 """What a person looks for among events and jobs, and the conditions that this makes.
 
-Every field of a filter narrows it; None leaves it open. This module must not know who asks.
+Every field of a filter narrows it; None leaves it open.
 """
 
 from __future__ import annotations

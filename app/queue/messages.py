@@ -14,9 +14,8 @@ from app.db.driver import run
 from app.db.json_rows import clock, execute_given, given
 from app.db.tables import messages
 from app.errors import AppError
-from app.queue.claiming import Job
-from app.queue.lease import LEASE_MS
-from app.queue.working import lost
+from app.queue.heartbeat import lost
+from app.queue.job import LEASE_MS, Job
 
 # Built once: to build a statement costs more than to run it.
 _KEPT = select(messages.c.body, messages.c.content_type).where(

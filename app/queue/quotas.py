@@ -2,7 +2,7 @@
 
 A slot that was used may be used again one period and a margin later, by the database's clock. All
 reserve from the same table, one after the other, so that no window of one period ever holds more
-uses than the quota allows. This module must not know how a use is made.
+uses than the quota allows.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 No stored value breaks a list: what does not fit its column (SQLite keeps what it is given), or is
 no moment, is None here and shown as unknown.
-
-This module must not know what is asked for; the questions are in `searching`.
 """
 
 from __future__ import annotations

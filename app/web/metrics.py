@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector
 from app.db import Storage
 from app.errors import StorageUnavailable
 from app.observability.metrics import door_counters
-from app.queue.durations import BOUNDS, Durations, done_lately
-from app.queue.numbers import Overview, Recent, overview, recent
-from app.queue.pacing import Standing, standings
+from app.queue.history import BOUNDS, Durations, Recent, done_lately, recent
+from app.queue.limits import Standing, standings
+from app.queue.stats import Overview, overview
 from app.web.auth import AdminGate, refusal
 from app.web.services import OperatorServices
 

@@ -22,7 +22,7 @@ from app.db import Storage
 from app.errors import StorageUnavailable
 from app.observability import report
 from app.queue import Job, Pace, claim, readiness
-from app.queue.watching import (
+from app.queue.alerts import (
     SILENT_MS,
     Alert,
     alert_lane,

@@ -9,7 +9,7 @@ import structlog
 
 from app.db import Storage
 from app.errors import StorageUnavailable
-from app.queue.arriving import JOBS_CHANNEL
+from app.queue.insert_events import JOBS_CHANNEL
 
 _log = structlog.get_logger(__name__)
 

@@ -28,7 +28,7 @@ from app.errors import (
 )
 from app.observability import sentry, tracing
 from app.queue import Change, Finished, Job, finish
-from app.queue.refusals import refusals_of
+from app.queue.job import refusals_of
 from app.retry import Decision, Failed, Health, Outcome, decide
 from app.transport import before_sending
 

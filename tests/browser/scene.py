@@ -19,7 +19,7 @@ from app.db import Storage
 from app.db.tables import attempts, jobs, now_ms, webhook_events
 from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED, WebhookEvent
 from app.queue import Job, accept, beat, claim, finish, record_health
-from app.queue.mending import cancel_job, pause
+from app.queue.operator import cancel_job, pause
 from app.retry import Decision
 from app.rules import Plan, match
 from tests.builders import (

@@ -12,7 +12,7 @@ from app.advice import REASONS
 from app.cli import main
 from app.db import Storage, upgrade_schema
 from app.queue import accept, claim, finish
-from app.queue.searching import find_event
+from app.queue.search import find_event
 from app.retry import Decision
 from tests.builders import make_body, make_event
 from tests.queue.making import forward_plan

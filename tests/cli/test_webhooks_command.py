@@ -19,8 +19,8 @@ from app.db import Storage, upgrade_schema
 from app.db.tables import jobs, webhook_events
 from app.operations.missed import MissedWebhooks
 from app.operations.webhook_log import read_entry
-from app.queue.marks import write_mark
-from app.queue.searching import list_jobs
+from app.queue.checkpoints import write_mark
+from app.queue.search import list_jobs
 from sandbox import SandboxOptions, SandboxServer
 from tests.cli.conftest import invoke
 from tests.cli.longrun import BANNER, archive, create, publish, restored_logging

@@ -15,7 +15,7 @@ from app.db import GroupCommit, Storage
 from app.errors import StorageUnavailable, WebhookRejected
 from app.events import WebhookEvent
 from app.queue import Accepted, accept, counts
-from app.queue.arriving import Batch
+from app.queue.insert_events import Batch
 from app.rules import Plan
 from tests.queue.making import event, forward_plan
 

@@ -13,7 +13,7 @@ from app.config.templating import Unrenderable, ValueMissing
 from app.db import Storage
 from app.db.tables import jobs
 from app.queue import Job, accept, beat, claim, finish, readiness, record_health
-from app.queue.pacing import Change, Pace
+from app.queue.limits import Change, Pace
 from app.retry import Decision, JobState
 from tests.docs import pages, source
 from tests.docs.pages import AMPLIENCE, OPERATIONS

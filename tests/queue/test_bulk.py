@@ -17,7 +17,7 @@ from app.queue.bulk import (
     open_run,
     run_state,
 )
-from app.queue.finishing import finish
+from app.queue.finish import finish
 from app.retry import Decision
 from app.rules import Plan
 from tests.queue.making import accept_items, claim_one, event, localize_plan

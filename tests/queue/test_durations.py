@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.queue.durations import BOUNDS, Durations, time_for
+from app.queue.history import BOUNDS, Durations, time_for
 
 
 def durations(*seconds: float) -> Durations:

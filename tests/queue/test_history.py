@@ -7,10 +7,8 @@ from sqlalchemy import select, update
 from app.db import Storage
 from app.db.tables import jobs, now_ms, webhook_events
 from app.queue import finish
-from app.queue.history import keep_history
-from app.queue.mending import retry_job
-from app.queue.numbers import last_hour
-from app.queue.overview import last_day
+from app.queue.history import keep_history, last_day, last_hour
+from app.queue.operator import retry_job
 from app.retry import Decision
 from tests.queue.making import accept_items, claim_one
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from app.db import Storage
 from app.db.tables import jobs, now_ms, sent_items
 from app.queue import accept, claim, finish, newer_was_sent
-from app.queue.sent import forget_sent
+from app.queue.delivered_versions import forget_sent
 from app.retry import Decision
 from tests.queue.making import ITEM, claim_one, event, forward_plan
 

@@ -21,16 +21,16 @@ from sqlalchemy import Connection, event, insert, text
 from app.db import Storage, driver
 from app.db.tables import attempts, event_items, jobs, now_ms, sent_items, webhook_events
 from app.events import instant
-from app.queue import accept, claim, due_times, finish, paging, prune, readiness, waiting_lanes
+from app.queue import accept, claim, due_times, finish, pagination, prune, readiness, waiting_lanes
+from app.queue.alerts import Alert, look, was_raised_lately
+from app.queue.claim import due_next
 from app.queue.filters import STATES, EventFilter, JobFilter
-from app.queue.history import keep_history
+from app.queue.history import keep_history, last_day, last_hour, recent
+from app.queue.job import refusals_of
+from app.queue.limits import Pace
 from app.queue.messages import keep_unless_newer
-from app.queue.numbers import last_hour, list_destinations, overview, recent
-from app.queue.overview import last_day
-from app.queue.pacing import Pace
-from app.queue.paging import encode_cursor
-from app.queue.refusals import refusals_of
-from app.queue.searching import (
+from app.queue.pagination import encode_cursor
+from app.queue.search import (
     count_jobs,
     find_event,
     list_events,
@@ -38,8 +38,7 @@ from app.queue.searching import (
     show_event,
     show_job,
 )
-from app.queue.upcoming import due_next
-from app.queue.watching import Alert, look, was_raised_lately
+from app.queue.stats import list_destinations, overview
 from app.retry import Decision
 from tests.queue.making import event as made_event
 from tests.queue.making import forward_plan
@@ -277,7 +276,7 @@ def wrong_with(storage: Storage, query: Query, leading: set[str]) -> list[str]:
 
 def test_no_question_reads_a_whole_table(much: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     # In proportion: a window that is most of the table is best read as the table.
-    monkeypatch.setattr(paging, "_WINDOW", 100)
+    monkeypatch.setattr(pagination, "_WINDOW", 100)
     wrong = {name: found for name, query, led in QUERIES if (found := wrong_with(much, query, led))}
     assert not wrong, "\n".join(line for found in wrong.values() for line in found)
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.db import Storage
 from app.db.tables import destination_states
 from app.errors import StorageUnavailable
-from app.queue.pacing import Pace, admit
+from app.queue.limits import Pace, admit
 from sandbox import SandboxServer
 from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish

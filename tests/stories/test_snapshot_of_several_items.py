@@ -16,10 +16,9 @@ from app.cli import main
 from app.db.tables import event_items
 from app.events import SNAPSHOT_PUBLISHED
 from app.queue.filters import EventFilter, JobFilter
-from app.queue.mending import replay_event
-from app.queue.planning import planner
-from app.queue.pruning import prune
-from app.queue.searching import list_events, list_jobs, read_event, show_event, show_job
+from app.queue.operator import planner, replay_event
+from app.queue.retention import prune
+from app.queue.search import list_events, list_jobs, read_event, show_event, show_job
 from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, running

@@ -18,9 +18,8 @@ API = (
     "app/web/api",
     "app/web/auth.py",
     "app/web/refusals.py",
-    "app/queue/mending.py",
-    "app/queue/planning.py",
-    "app/queue/searching.py",
+    "app/queue/operator.py",
+    "app/queue/search.py",
     "app/destinations/trial.py",
 )
 # Written with a dash, and no reasons of a refusal.

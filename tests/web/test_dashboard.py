@@ -16,10 +16,10 @@ from app.bootstrap import WebLedger
 from app.config import Settings
 from app.db import Storage, upgrade_schema
 from app.db.tables import destination_states, jobs, now_ms
-from app.queue import accept, beat, paging
+from app.queue import accept, beat, pagination
+from app.queue.alerts import Alert, raise_alert
 from app.queue.filters import JobFilter
-from app.queue.searching import find_event, list_events, list_jobs, show_job
-from app.queue.watching import Alert, raise_alert
+from app.queue.search import find_event, list_events, list_jobs, show_job
 from app.web import GUARDS, create_app
 from app.web.auth import TRIES
 from app.web.dashboard import session
@@ -317,8 +317,8 @@ def test_search_finds_events(desk: Desk, search: str, found: str, missing: str) 
 
 
 def test_search_that_looked_far_says_how_far(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "_WINDOW", 1)
-    monkeypatch.setattr(paging, "_WINDOWS", 2)
+    monkeypatch.setattr(pagination, "_WINDOW", 1)
+    monkeypatch.setattr(pagination, "_WINDOWS", 2)
     newest = list_events(desk.storage).rows[0]
     assert newest.label
     found = text_of(desk.page(f"/events?label={newest.label}"))

@@ -23,8 +23,8 @@ from app.db.tables import attempts, jobs, marks, webhook_events
 from app.errors import StorageUnavailable
 from app.queue import Job, accept, claim, due_times, finish, readiness
 from app.queue.history import keep_history
-from app.queue.mending import retry_job
-from app.queue.searching import find_event
+from app.queue.operator import retry_job
+from app.queue.search import find_event
 from app.retry import Decision
 from app.web import create_app
 from tests.browser.scene import TOKEN, scene_settings

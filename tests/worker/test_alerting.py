@@ -15,7 +15,7 @@ from app.config.settings import Alerts
 from app.db import Storage
 from app.db.tables import beats, webhook_events
 from app.queue import Job, beat
-from app.queue.watching import Alert
+from app.queue.alerts import Alert
 from app.worker.alerting import RefusalAlarm, SignatureWatch, tell
 from tests.builders import make_destination, make_settings
 from tests.queue.making import accept_items, claim_one

@@ -31,7 +31,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.queue import counts, finish
-from app.queue.lease import OLDEST_LEASE, Lease
+from app.queue.job import OLDEST_LEASE, Lease
 from app.retry import Decision, Failed, FollowUp, Outcome, Succeeded
 from app.worker import Runner
 from app.worker.running import outcome_of

@@ -123,7 +123,7 @@ def test_heartbeat_renews_no_lease_of_another_attempt(
         go_on.set()
 
     monkeypatch.setattr("app.worker.loop.beat", of_the_next)
-    monkeypatch.setattr("app.queue.lease.OLDEST_LEASE", 0.1)
+    monkeypatch.setattr("app.queue.job.OLDEST_LEASE", 0.1)
     accept_items(storage, 1)
     with at_work(storage, run):
         assert go_on.wait(20)

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.queue.filters import STATES, EventFilter, JobFilter
-from app.queue.mending import LONGEST_PAUSE_REASON
-from app.queue.paging import DEFAULT_LIMIT, LONGEST_PAGE
+from app.queue.operator import LONGEST_PAUSE_REASON
+from app.queue.pagination import DEFAULT_LIMIT, LONGEST_PAGE
 from app.web.api.fields import Number, When, Words
 
 _PAGING = ("limit", "cursor", "dry_run")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from app.queue.filters import EventFilter
-from app.queue.mending import Replayed, replay_event
-from app.queue.mending_many import replay_where
-from app.queue.numbers import Overview, overview
-from app.queue.paging import Page
-from app.queue.planning import planner
+from app.queue.operator import Replayed, planner, replay_event, replay_where
+from app.queue.pagination import Page
 from app.queue.records import EventRow, EventStory
-from app.queue.searching import count_events, list_events, read_event, show_event
+from app.queue.search import count_events, list_events, read_event, show_event
+from app.queue.stats import Overview, overview
 from app.web.api import schemas
 from app.web.api.arguments import Asked, EventsAsked, EventsToReplay
 from app.web.api.fields import ID_PATH

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from app.queue.filters import JobFilter
-from app.queue.mending import cancel_job, retry_job
-from app.queue.mending_many import retry_where
-from app.queue.paging import Page
+from app.queue.operator import cancel_job, retry_job, retry_where
+from app.queue.pagination import Page
 from app.queue.records import JobRow, JobStory
-from app.queue.searching import count_jobs, list_jobs, show_job
+from app.queue.search import count_jobs, list_jobs, show_job
 from app.web.api import schemas
 from app.web.api.arguments import Asked, JobsAsked, JobsToRetry
 from app.web.api.fields import ID_PATH

@@ -9,8 +9,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, pre_dump
 
-from app.queue.numbers import Overview
 from app.queue.records import EventStory, JobStory
+from app.queue.stats import Overview
 from app.web.api.fields import When
 
 

@@ -16,10 +16,17 @@ from app.config import Destination, Settings
 from app.db import Storage
 from app.destinations.trial import Trial
 from app.errors import NoSuchRecord
-from app.queue.mending import Replayed, cancel_job, pause, replay_event, resume, retry_job
-from app.queue.mending_many import retry_where
-from app.queue.planning import planner
-from app.queue.searching import read_event, show_job
+from app.queue.operator import (
+    Replayed,
+    cancel_job,
+    pause,
+    planner,
+    replay_event,
+    resume,
+    retry_job,
+    retry_where,
+)
+from app.queue.search import read_event, show_job
 from app.web.dashboard.reading import ID, dead_filter
 from app.web.dashboard.reading import NAME as PAGES
 from app.web.dashboard.wording import plural

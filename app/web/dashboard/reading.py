@@ -11,9 +11,9 @@ from app.advice import of_reason
 from app.config import Settings
 from app.db import Storage
 from app.queue.filters import STATES, EventFilter, JobFilter
-from app.queue.numbers import overview as read_overview
-from app.queue.paging import DEFAULT_LIMIT, LONGEST_LOOK
-from app.queue.searching import count_jobs, list_events, list_jobs, read_event, show_job
+from app.queue.pagination import DEFAULT_LIMIT, LONGEST_LOOK
+from app.queue.search import count_jobs, list_events, list_jobs, read_event, show_job
+from app.queue.stats import overview as read_overview
 from app.web.dashboard import views
 
 NAME = "dashboard"

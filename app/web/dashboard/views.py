@@ -14,22 +14,13 @@ from app.db import Storage
 from app.db.driver import read_json
 from app.destinations.hiding import masked_url
 from app.errors import VerbRefused
-from app.queue.durations import done_lately, time_for
+from app.queue.alerts import ALERT_ORIGIN
 from app.queue.filters import EventFilter, JobFilter
-from app.queue.numbers import (
-    DestinationRow,
-    Minute,
-    Overview,
-    last_hour,
-    list_destinations,
-    overview,
-)
-from app.queue.overview import Hour, last_day
-from app.queue.planning import reread
-from app.queue.queues import DeadGroup
+from app.queue.history import Hour, Minute, done_lately, last_day, last_hour, time_for
+from app.queue.operator import reread
 from app.queue.records import EventRow, EventStory, JobRow, StoredEvent
-from app.queue.searching import list_events, list_jobs, show_event
-from app.queue.watching import ALERT_ORIGIN
+from app.queue.search import list_events, list_jobs, show_event
+from app.queue.stats import DeadGroup, DestinationRow, Overview, list_destinations, overview
 from app.rules import Explanation, explain
 from app.web.dashboard.chart import Chart, Point, draw
 from app.web.dashboard.timeline import Line, line

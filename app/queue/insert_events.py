@@ -1,8 +1,7 @@
-"""Writes a group of events, and the jobs that each of those asks for that are new.
+"""Insert a batch of events, with the jobs of those that are new.
 
-On PostgreSQL that is one statement: each is a journey to the server and back, and a busy process
-waits after each for its turn to go on. On SQLite there is no journey. This module must not know
-what an event that is known already is answered, or which job makes another one pointless.
+On PostgreSQL that is one statement, because each is a round trip after which a busy process waits
+for its turn; SQLite has no round trips.
 """
 
 from __future__ import annotations

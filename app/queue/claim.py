@@ -1,15 +1,13 @@
-"""The verb *claim*: which waiting jobs a worker takes, and what it is told about them.
+"""Claim: which waiting jobs a worker takes, when the next ones are due, and a peek at these.
 
-A claim is one statement that passes over rows which another worker holds; time is the database's
-own.
+A claim is one statement that skips rows locked by another worker; time is the database's clock.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from datetime import datetime
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
@@ -48,58 +46,12 @@ from app.db.tables import in_state, jobs, now_ms, one_more, this_moment, webhook
 from app.events import known_instant
 from app.observability import sentry
 from app.queue.coalescing import makes_pointless, newest_wins, supersede_older
-from app.queue.lease import LEASE_MS, Lease
-from app.queue.pacing import Admitted, Pace, admit, held_until, spend
-from app.queue.queues import first_due
+from app.queue.job import LEASE_MS, SUSPECT_AFTER, Job, Lease
+from app.queue.limits import Admitted, Pace, admit, held_until, spend
+from app.queue.stats import first_due
 from app.rules import item_of
 
 _log = structlog.get_logger(__name__)
-
-# A job that was lost this often with its process may be what ended it.
-SUSPECT_AFTER = 2
-
-
-@dataclass(frozen=True)
-class Job:
-    """One claimed job with what its action needs to know of the event.
-
-    `attempt` is the number of this try, counted in the ledger before anything is done. `failures`
-    counts earlier failed tries, `losses` those that ended with their process. `progress` is what
-    an earlier attempt left.
-    """
-
-    id: int
-    owner: str
-    attempt: int
-    failures: int
-    hub: str
-    rule: str
-    action: str
-    target: str
-    lane: str
-    key: str
-    version: int
-    args: Mapping[str, Any]
-    progress: Mapping[str, Any]
-    created_at: datetime
-    event_id: str
-    event_name: str
-    request_id: str | None
-    item_id: str | None
-    snapshot_id: str | None
-    snapshot_created: datetime | None
-    schema: str | None
-    label: str | None
-    locale: str | None
-    received_at: datetime
-    losses: int = 0
-    trace: str | None = None
-    lease: Lease = field(default_factory=Lease, compare=False, repr=False)
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it may be what ended the processes that it was lost with."""
-        return self.losses >= SUSPECT_AFTER
 
 
 @lru_cache(maxsize=16)
@@ -376,3 +328,29 @@ _KINDS: Mapping[str, tuple[type, bool]] = {
     )
     for name, column in _COLUMNS.items()
 }
+
+
+_DUE_NEXT = (
+    select(jobs.c.id, jobs.c.args)
+    .where(
+        in_state(jobs, "waiting"),
+        jobs.c.lane == bindparam("its_lane"),
+        jobs.c.hub == bindparam("its_hub"),
+        jobs.c.run_at <= this_moment(),
+    )
+    .order_by(jobs.c.run_at, jobs.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+
+
+def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
+    """The id and arguments of jobs of the same lane and hub that are due, in the claim's order.
+
+    Nobody promises that they run here, or at all: another worker may claim them, or a newer event
+    take their place.
+    """
+    wanted = {"its_lane": job.lane, "its_hub": job.hub, "most": limit}
+    with storage.read() as connection:
+        rows = connection.execute(_DUE_NEXT, wanted).all()
+    # Without those that cannot be read: they must not keep this job from being done.
+    return [(row[0], row[1]) for row in rows if isinstance(row[1], dict) and "item_id" in row[1]]

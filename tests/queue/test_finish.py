@@ -26,7 +26,7 @@ from app.queue import (
     record_health,
     take_over,
 )
-from app.queue.finishing import Finished
+from app.queue.finish import Finished
 from app.retry import Decision
 from tests.queue.making import ITEM, accept_items, at_once, claim_one, event, forward_plan
 

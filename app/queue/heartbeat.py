@@ -25,8 +25,7 @@ from app.db import Storage
 from app.db.tables import attempts, beats, in_state, jobs, now_ms, one_more
 from app.errors import JobLost
 from app.events import storable
-from app.queue.claiming import Job
-from app.queue.lease import LEASE_MS
+from app.queue.job import LEASE_MS, Job
 
 # A job that ended its process this often is not tried again.
 POISON_AFTER = 3

@@ -26,8 +26,8 @@ from app.db.tables import (
     webhook_events,
 )
 from app.events import WebhookEvent, storable
-from app.queue.accepting import accept
-from app.queue.queues import first_due
+from app.queue.ingest import accept
+from app.queue.stats import first_due
 from app.rules import Plan
 
 # Alerts are no hub's.

@@ -6,12 +6,24 @@ meanwhile; it must not undo that.
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, or_, select
 
 from app.db import Storage
 from app.db.tables import now_ms, sent_items
-from app.queue.claiming import Job
-from app.queue.ending import Sent
+from app.queue.job import Job
+
+
+class Sent(TypedDict):
+    """What a destination took of an item, at which version."""
+
+    destination: str
+    hub: str
+    item_id: str
+    version: int
+    kind: str
+    schema: str | None
 
 
 def is_newer(sent: ColumnElement[int], version: ColumnElement[int]) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from app.db import Storage
 from app.db.tables import destination_states
 from app.queue import Job, Pace, claim, due_times, finish, record_health
-from app.queue.pacing import OPEN_AFTER
+from app.queue.limits import OPEN_AFTER
 from app.retry import Decision
 from tests.queue.making import accept_items
 

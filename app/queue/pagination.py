@@ -1,7 +1,6 @@
 """Lists that are read page by page, newest first, at a bounded cost per page.
 
-A page ends at an id, not at a count of rows, so what comes in meanwhile moves nothing. This module
-must not know what is listed.
+A page ends at an id, not at a count of rows, so what comes in meanwhile moves nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an operator asks the ledger: events, jobs and attempts, by page and one by one.
 
-It reads and changes nothing. How the work goes as a whole is in `numbers`. Ids called `id` are the
+Read-only; figures about all jobs are in `stats` and `history`. Ids called `id` are the
 ledger's own numbers; `event_id` is Amplience's id of an event, unique within its hub.
 
 - `list_events(storage, EventFilter(...), limit=50, cursor=None) -> Page[EventRow]`
@@ -43,8 +43,8 @@ from app.queue.filters import (
     has_event_id,
     job_conditions,
 )
-from app.queue.leading import events_of_jobs, jobs_of_state
-from app.queue.paging import DEFAULT_LIMIT, Page, Walk, decode_cursor, read_page
+from app.queue.index_scans import events_of_jobs, jobs_of_state
+from app.queue.pagination import DEFAULT_LIMIT, Page, Walk, decode_cursor, read_page
 from app.queue.records import (
     AttemptRow,
     Conflict,

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Row, or_, select, update
 
 from app.db.tables import in_state, jobs, now_ms
 from app.events import storable
-from app.queue.accepting import add_jobs
-from app.queue.claiming import Job
 from app.queue.coalescing import DELETED
+from app.queue.ingest import add_jobs
+from app.queue.job import Job
 from app.retry import FollowUp
 from app.rules import Plan
 

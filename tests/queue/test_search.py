@@ -11,11 +11,11 @@ from app.db import Storage
 from app.db.tables import attempts, jobs, now_ms, webhook_events
 from app.errors import NoSuchRecord
 from app.events import instant
-from app.queue import accept, beat, claim, finish, paging
+from app.queue import accept, beat, claim, finish, pagination
 from app.queue.filters import EventFilter, JobFilter
-from app.queue.numbers import last_hour, list_destinations, overview, recent
-from app.queue.paging import CursorInvalid, decode_cursor, encode_cursor
-from app.queue.searching import (
+from app.queue.history import last_hour, recent
+from app.queue.pagination import CursorInvalid, decode_cursor, encode_cursor
+from app.queue.search import (
     count_events,
     count_jobs,
     find_event,
@@ -24,6 +24,7 @@ from app.queue.searching import (
     show_event,
     show_job,
 )
+from app.queue.stats import list_destinations, overview
 from app.retry import Decision
 from app.rules import Plan
 from tests.queue.making import accept_items, claim_one, forward_plan, localize_plan
@@ -115,7 +116,7 @@ def test_events_are_found_by_when_they_were_received(storage: Storage) -> None:
     assert found(received_to=instant(0)) == []
 
 
-def pages(read: Callable[[str | None], paging.Page[Any]]) -> list[list[int]]:
+def pages(read: Callable[[str | None], pagination.Page[Any]]) -> list[list[int]]:
     found, cursor = [], None
     while True:
         page = read(cursor)
@@ -129,7 +130,7 @@ def test_pages_miss_and_repeat_nothing_while_events_come_in(sqlite_storage: Stor
     storage = sqlite_storage
     accept_items(storage, 5)
 
-    def read(cursor: str | None) -> paging.Page[Any]:
+    def read(cursor: str | None) -> pagination.Page[Any]:
         accept_items(storage, 1)
         return list_events(storage, limit=2, cursor=cursor)
 
@@ -142,8 +143,8 @@ def test_search_without_an_index_goes_on_window_by_window(
     storage = sqlite_storage
     labels = ["Spring" if number in (0, 1, 17, 18) else "Autumn" for number in range(20)]
     accept(storage, [(made_event(label=label), []) for label in labels])
-    monkeypatch.setattr(paging, "_WINDOW", 3)
-    monkeypatch.setattr(paging, "_WINDOWS", 2)
+    monkeypatch.setattr(pagination, "_WINDOW", 3)
+    monkeypatch.setattr(pagination, "_WINDOWS", 2)
     wanted = EventFilter(label="spring")
     found = pages(lambda cursor: list_events(storage, wanted, limit=1, cursor=cursor))
     # An empty page says: nothing so far, go on.

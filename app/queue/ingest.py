@@ -1,4 +1,4 @@
-"""The verb *accept*: events and the jobs they ask for, written together or not at all."""
+"""Ingest: store events and the jobs they ask for, together or not at all."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from app.db.json_rows import among, insert_rows
 from app.db.tables import event_conflicts, jobs, webhook_events
 from app.errors import WebhookRejected, WriteConflict
 from app.events import WebhookEvent
-from app.queue.arriving import JOBS_CHANNEL, Batch, Written, crowded_keys, job_row, write_arrivals
 from app.queue.coalescing import supersede_older
+from app.queue.insert_events import (
+    JOBS_CHANNEL,
+    Batch,
+    Written,
+    crowded_keys,
+    job_row,
+    write_arrivals,
+)
 from app.rules import Plan
 from app.schemas import load_event
 

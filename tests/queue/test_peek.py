@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.db import Storage
 from app.queue import accept
-from app.queue.upcoming import due_next
+from app.queue.claim import due_next
 from tests.queue.making import accept_items, claim_one, event, forward_plan
 
 

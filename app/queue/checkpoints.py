@@ -1,4 +1,4 @@
-"""Small facts that a command or schedule must remember. This room must not know what they mean."""
+"""Checkpoints: small values that a command or a schedule keeps between its runs."""
 
 from __future__ import annotations
 

@@ -13,10 +13,17 @@ from app.errors import NoSuchRecord, VerbRefused
 from app.events import WebhookEvent
 from app.queue import Job, accept, claim, finish, hold, keep_message, kept_message
 from app.queue.filters import EventFilter, JobFilter
-from app.queue.mending import cancel_job, pause, replay_event, resume, retry_job
-from app.queue.mending_many import replay_where, retry_where
+from app.queue.operator import (
+    cancel_job,
+    pause,
+    replay_event,
+    replay_where,
+    resume,
+    retry_job,
+    retry_where,
+)
 from app.queue.records import StoredEvent
-from app.queue.searching import find_event, show_event, show_job
+from app.queue.search import find_event, show_event, show_job
 from app.retry import Decision
 from app.rules import Plan
 from tests.queue.making import accept_items, claim_one, event, forward_plan, localize_plan

@@ -8,8 +8,8 @@ from app.advice import ALERTS
 from app.db import Storage
 from app.db.tables import beats, destination_states, jobs, webhook_events
 from app.queue import accept, beat, finish, record_health
-from app.queue.pacing import OPEN_AFTER
-from app.queue.watching import Alert, look, raise_alert
+from app.queue.alerts import Alert, look, raise_alert
+from app.queue.limits import OPEN_AFTER
 from app.retry import Decision
 from tests.queue.making import accept_items, claim_one, event, forward_plan
 

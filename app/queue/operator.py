@@ -1,29 +1,42 @@
-"""The verbs of a person: retry, cancel, replay, pause, resume. Each is one transaction.
+"""Operator actions: retry, replay, cancel, pause and resume, for one record or for a filter.
 
-What a person asks for keeps the rules that hold for all jobs: never two running for one key, and
-of several that wait the newest wins. A running job is refused: its attempt cannot be called back.
+They keep the rules that hold for all jobs: never two running for one key, and of several waiting
+jobs the newest wins. A running job is refused: its attempt cannot be called back. One record is
+one transaction. A filter goes page by page, so that no call takes long: the caller passes the
+returned cursor on until there is none; what comes in meanwhile is newer than the first page and
+is left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, case, func, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.config import Settings
 from app.db import Storage
 from app.db.tables import destination_states, in_state, jobs, now_ms, webhook_events
-from app.errors import NoSuchRecord, VerbRefused
-from app.events import storable
-from app.queue.accepting import add_jobs
-from app.queue.arriving import JOBS_CHANNEL
+from app.errors import NoSuchRecord, VerbRefused, WebhookRejected
+from app.events import WebhookEvent, storable, without_future_dates
 from app.queue.coalescing import newer_waiting
-from app.rules import Plan, item_of
+from app.queue.filters import EventFilter, JobFilter
+from app.queue.ingest import add_jobs
+from app.queue.insert_events import JOBS_CHANNEL
+from app.queue.pagination import LONGEST_PAGE
+from app.queue.records import StoredEvent
+from app.queue.search import list_events, list_jobs, read_events
+from app.rules import Plan, item_of, match
+from app.schemas import load_event
 
 _GIVEN_UP = ("dead", "cancelled")
 LONGEST_PAUSE_REASON = 100
+# Jobs or events of one transaction: the door must not wait long for the database's one writer.
+_TOGETHER = 50
 
 RetriedState = Literal["waiting", "superseded"]
 _Job = Row[int, str, str, str, str, Any]
@@ -237,3 +250,114 @@ def ring(connection: Connection) -> None:
     """Wake the workers at the commit. On SQLite they see the commit itself."""
     if connection.dialect.name != "sqlite":
         connection.execute(select(func.pg_notify(JOBS_CHANNEL, "")))
+
+
+@dataclass(frozen=True)
+class Retried:
+    """How many jobs were retried, and where to go on.
+
+    `superseded` counts those that a newer job for the same item made pointless, `refused` the
+    others by reason.
+    """
+
+    jobs: int = 0
+    superseded: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    next: str | None = None
+
+
+@dataclass(frozen=True)
+class ReplayedMany:
+    """How many events were replayed into how many new jobs, and where to go on.
+
+    `active` counts jobs that were waiting or running already. `refused` counts events by reason:
+    a body that cannot be read, a hub that is gone.
+    """
+
+    events: int = 0
+    jobs: int = 0
+    active: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    next: str | None = None
+
+
+def retry_where(
+    storage: Storage, wanted: JobFilter, *, limit: int = LONGEST_PAGE, cursor: str | None = None
+) -> Retried:
+    """Retry one page of the jobs that the filter finds; see `retry_job`."""
+    page = list_jobs(storage, wanted, limit=limit, cursor=cursor)
+    states, refused = Counter[str](), Counter[str]()
+    # The newest first: of two dead jobs for one item only that one is sent.
+    for group in _groups([row.id for row in page.rows]):
+        with storage.write() as connection:
+            for identifier in group:
+                try:
+                    states[retry_in(connection, identifier)] += 1
+                except (NoSuchRecord, VerbRefused) as error:
+                    refused[error.reason] += 1
+            ring(connection)
+    return Retried(states["waiting"], states["superseded"], refused, page.next)
+
+
+def replay_where(
+    storage: Storage,
+    wanted: EventFilter,
+    plan: Callable[[StoredEvent], Sequence[Plan]],
+    *,
+    limit: int = LONGEST_PAGE,
+    cursor: str | None = None,
+) -> ReplayedMany:
+    """Replay one page of the events that the filter finds; see `replay_event`.
+
+    `plan` says what the current rules make of an event; a `VerbRefused` from it is counted.
+    """
+    page = list_events(storage, wanted, limit=limit, cursor=cursor)
+    events, made, active, refused = 0, 0, 0, Counter[str]()
+    for group in _groups([row.id for row in reversed(page.rows)]):
+        planned: list[tuple[int, Sequence[Plan]]] = []
+        for stored in read_events(storage, group):
+            try:
+                planned.append((stored.id, plan(stored)))
+            except VerbRefused as error:
+                refused[error.reason] += 1
+        with storage.write() as connection:
+            for identifier, plans in planned:
+                try:
+                    replayed = replay_in(connection, identifier, plans)
+                except NoSuchRecord as error:
+                    refused[error.reason] += 1
+                    continue
+                events += 1
+                made += len(replayed.made)
+                active += len(replayed.active)
+            ring(connection)
+    return ReplayedMany(events, made, active, refused, page.next)
+
+
+def _groups(identifiers: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(identifiers), _TOGETHER):
+        yield identifiers[start : start + _TOGETHER]
+
+
+def reread(stored: StoredEvent) -> WebhookEvent:
+    """Read a stored body once more; raises `VerbRefused` (`event-unreadable`).
+
+    A date that was in the future when the event came is as unknown as it was then.
+    """
+    received_at = stored.received_at or datetime.min.replace(tzinfo=UTC)
+    try:
+        event, _ = without_future_dates(load_event(stored.body, hub=stored.hub), received_at)
+        return event
+    except WebhookRejected as error:
+        # A command or a schedule may make events without a webhook's body.
+        text = f"The body of event {stored.id} is no webhook that rules can be asked about."
+        raise VerbRefused("event-unreadable", text) from error
+
+
+def planner(settings: Settings) -> Callable[[StoredEvent], Sequence[Plan]]:
+    """Make the function that plans replays by these settings; it raises as `reread` does."""
+
+    def plan(stored: StoredEvent) -> Sequence[Plan]:
+        return match(reread(stored), settings.rules, settings.destinations)
+
+    return plan
