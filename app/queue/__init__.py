@@ -1,13 +1,12 @@
-"""The ledger: every webhook event, the jobs it asked for, and each attempt, in the database.
+"""The job queue in the database: webhook events, their jobs, and each attempt.
 
-The verbs of a job are here, each one statement or one transaction: accept, claim, beat, hold,
-finish, release, take over. This room must not know what a job does.
+Each function is one statement or one transaction.
 """
 
 from app.queue.claim import claim, due_times, waiting_lanes
 from app.queue.delivered_versions import newer_was_sent
 from app.queue.finish import Finished, finish
-from app.queue.heartbeat import beat, hold, release, retire, take_over
+from app.queue.heartbeat import deregister, heartbeat, reclaim, release, renew_lease
 from app.queue.ingest import Accepted, accept
 from app.queue.job import Job
 from app.queue.limits import Change, Pace, record_health
@@ -24,21 +23,21 @@ __all__ = [
     "Pace",
     "Readiness",
     "accept",
-    "beat",
     "claim",
     "counts",
+    "deregister",
     "due_times",
     "finish",
-    "hold",
+    "heartbeat",
     "keep_message",
     "keep_unless_newer",
     "kept_message",
     "newer_was_sent",
     "prune",
     "readiness",
+    "reclaim",
     "record_health",
     "release",
-    "retire",
-    "take_over",
+    "renew_lease",
     "waiting_lanes",
 ]

@@ -34,7 +34,7 @@ from app.rules import Plan
 ALERTS_HUB = "-"
 ALERT_ORIGIN = "alert"
 _HOUR_MS = 3_600_000
-# A worker beats every 2.5 s; readiness uses the same bound.
+# Heartbeats come every 2.5 s; readiness uses the same bound.
 SILENT_MS = 15_000
 
 

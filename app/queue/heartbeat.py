@@ -1,4 +1,4 @@
-"""The verbs of a job at work: beat, hold, release, take over.
+"""Leases of running jobs: heartbeat, renew, release, reclaim.
 
 Every write of an attempt is fenced by its owner and number: a worker that lost its job cannot
 change it any more.
@@ -46,10 +46,10 @@ def _mine(job: Job) -> dict[str, Any]:
     return {"its_id": job.id, "its_owner": job.owner, "its_attempt": job.attempt}
 
 
-def beat(
+def heartbeat(
     storage: Storage, *, owner: str, host: str, pid: int, running: Sequence[int]
 ) -> dict[int, int]:
-    """Say that `owner` lives, and renew the leases of `running`.
+    """Record a heartbeat of `owner`, and renew the leases of its `running` jobs.
 
     Returns those still its own, each with the number of the attempt whose lease was renewed: a
     worker that lost a job may have claimed it again meanwhile.
@@ -76,8 +76,8 @@ def beat(
     return storage.together(write)
 
 
-def retire(storage: Storage, *, owner: str) -> None:
-    """Forget the beats of a worker that ends, and of those that ended without a word long ago."""
+def deregister(storage: Storage, *, owner: str) -> None:
+    """Delete the heartbeats of a worker that stops, and of workers silent for an hour."""
     with storage.write() as connection:
         connection.execute(
             beats.delete().where(
@@ -86,11 +86,11 @@ def retire(storage: Storage, *, owner: str) -> None:
         )
 
 
-def hold(storage: Storage, job: Job, *, progress: Mapping[str, Any] | None = None) -> None:
+def renew_lease(storage: Storage, job: Job, *, progress: Mapping[str, Any] | None = None) -> None:
     """Make sure, right before a side effect, that this attempt still owns its job.
 
-    Renews the lease, and writes `progress` where given, in the same statement: an attempt that
-    ends with its process in the middle of the side effect leaves word of it. Raises `JobLost` when
+    Renews the lease, and writes `progress` where given, in the same statement: it survives an
+    attempt that ends with its process in the middle of the side effect. Raises `JobLost` when
     another worker may have the job: a process that was stopped for a minute must do no harm when
     it goes on.
     """
@@ -110,14 +110,14 @@ def hold(storage: Storage, job: Job, *, progress: Mapping[str, Any] | None = Non
 
 
 def lost(job: Job) -> JobLost:
-    """What an attempt is told whose job may be another worker's."""
+    """Make the error for an attempt whose job another worker may own."""
     return JobLost(f"job {job.id}: attempt {job.attempt} lost its lease")
 
 
 def release(storage: Storage, *, owner: str) -> int:
-    """Give back what a worker that ends still holds; returns how many.
+    """Return the running jobs of a worker that stops to the queue; returns how many.
 
-    Any worker may start them at once, and it counts as no failure.
+    They are due at once for any worker, and it counts as no failure.
     """
     with storage.write() as connection:
         held = connection.execute(
@@ -130,8 +130,8 @@ def release(storage: Storage, *, owner: str) -> int:
         return len(held)
 
 
-def take_over(storage: Storage) -> dict[int, str]:
-    """Put jobs whose lease ran out back in line; returns what became of each, by its id.
+def reclaim(storage: Storage) -> dict[int, str]:
+    """Return jobs with expired leases to the queue; returns the new state of each, by id.
 
     A job that was lost `POISON_AFTER` times in a row is dead instead: it likely ends its process.
     """

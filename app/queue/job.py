@@ -15,7 +15,7 @@ from app.db.tables import attempts
 from app.errors import LeaseTooOld
 from app.retry import REFUSALS
 
-# Another worker takes a job over when its owner has not beaten for this long. Four beats fit in.
+# Another worker reclaims a job when its owner's heartbeat is older. Four heartbeats fit in.
 LEASE_MS = 10_000
 # An older lease is not acted on: what is sent now may arrive after the lease has run out.
 OLDEST_LEASE = 8.0

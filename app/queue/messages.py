@@ -35,7 +35,7 @@ class _Wanted(NamedTuple):
 def keep_message(storage: Storage, job: Job, *, body: bytes, content_type: str) -> None:
     """Keep what is about to be sent, so that every retry sends the same bytes.
 
-    The first message stays: a second call changes nothing. Raises `JobLost` like `hold`.
+    The first message stays: a second call changes nothing. Raises `JobLost` like `renew_lease`.
     """
     _keep(storage, _Wanted(job, body, content_type, unless_newer=False))
 

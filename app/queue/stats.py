@@ -28,7 +28,7 @@ from app.db.tables import (
 )
 from app.events import instant, known_instant
 
-# A worker beats every 2.5 s; its lease is over after 10 s.
+# Heartbeats come every 2.5 s; a lease expires after 10 s.
 _LIVE_MS = 15_000
 
 
@@ -188,7 +188,7 @@ class QuotaUse:
 
 @dataclass(frozen=True)
 class Overview:
-    """What is happening now. `beat_age` is of the newest beat; None when no worker ever ran.
+    """What is happening now. `beat_age` is of the newest heartbeat; None when no worker ever ran.
 
     `paused` and `open_breakers` are destinations' names. `waiting`, `running` and `dead` count
     jobs.
@@ -330,8 +330,8 @@ def _destination(
 class Readiness:
     """How the work goes; None where there is nothing to tell.
 
-    `worker_beat_age`: seconds since the last beat of any worker. `oldest_due_seconds`: how long the
-    first waiting job has been due.
+    `worker_beat_age`: seconds since the last heartbeat of any worker. `oldest_due_seconds`: how
+    long the first waiting job has been due.
     """
 
     worker_beat_age: float | None
@@ -348,7 +348,7 @@ class Counts:
 
 
 def readiness(storage: Storage) -> Readiness:
-    """Look at the beats and at the oldest job that is due; raises `StorageUnavailable`."""
+    """Read the newest heartbeat and the oldest due job."""
     with storage.read() as connection:
         now, beat_at = connection.execute(
             select(now_ms(), select(func.max(beats.c.beat_at)).scalar_subquery())

@@ -1,4 +1,4 @@
-"""The loop: claim what is due, hand it to threads, beat, take over, stop with nothing lost."""
+"""The worker loop: claim due jobs, run them in threads, heartbeat, reclaim, stop cleanly."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from app.observability import sentry
 from app.queue import (
     Job,
     Pace,
-    beat,
     claim,
+    deregister,
     due_times,
+    heartbeat,
+    reclaim,
     release,
-    retire,
-    take_over,
     waiting_lanes,
 )
 from app.worker.waking import make_bell
@@ -231,13 +231,13 @@ class Worker:
         with self._lock:
             running = dict(self._running)
         host, asked_at = socket.gethostname(), time.monotonic()
-        own = beat(
+        own = heartbeat(
             self._storage, owner=self.owner, host=host, pid=os.getpid(), running=sorted(running)
         )
         for job in running.values():
             if own.get(job.id) == job.attempt:
                 job.lease.renewed(asked_at)
-        if taken := take_over(self._storage):
+        if taken := reclaim(self._storage):
             _log.warning("jobs.taken-over", jobs=sorted(taken))
             for job_id in [job_id for job_id, state in taken.items() if state == "dead"]:
                 _log.error("job.dead", job_id=job_id, reason="poison")
@@ -257,6 +257,6 @@ class Worker:
         try:
             if left := release(self._storage, owner=self.owner):
                 _log.warning("jobs.released", count=left)
-            retire(self._storage, owner=self.owner)
+            deregister(self._storage, owner=self.owner)
         except StorageUnavailable as error:
             _log.warning("worker.left-without-word", detail=str(error))

@@ -18,7 +18,7 @@ from app.config import Condition, ForwardSpec, Settings
 from app.db import Storage
 from app.db.tables import attempts, jobs, now_ms, webhook_events
 from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED, WebhookEvent
-from app.queue import Job, accept, beat, claim, finish, record_health
+from app.queue import Job, accept, claim, finish, heartbeat, record_health
 from app.queue.operator import cancel_job, pause
 from app.retry import Decision
 from app.rules import Plan, match
@@ -250,4 +250,4 @@ def keep_beating(storage: Storage, over: Event) -> None:
 
 
 def _beat(storage: Storage) -> None:
-    beat(storage, owner=WORKER, host="host-1", pid=41, running=[])
+    heartbeat(storage, owner=WORKER, host="host-1", pid=41, running=[])

@@ -12,7 +12,7 @@ from app.advice import Advice
 from app.config.templating import Unrenderable, ValueMissing
 from app.db import Storage
 from app.db.tables import jobs
-from app.queue import Job, accept, beat, claim, finish, readiness, record_health
+from app.queue import Job, accept, claim, finish, heartbeat, readiness, record_health
 from app.queue.limits import Change, Pace
 from app.retry import Decision, JobState
 from tests.docs import pages, source
@@ -110,7 +110,7 @@ def test_statements_that_only_read_can_be_run(storage: Storage) -> None:
 
 def test_dead_job_that_is_retried_by_hand_has_all_its_retries_again(storage: Storage) -> None:
     given_up = give_up(storage)
-    beat(storage, owner="worker-1", host="host", pid=1, running=[])
+    heartbeat(storage, owner="worker-1", host="host", pid=1, running=[])
     assert run_by_hand(storage, "SET state = 'waiting'") == 1
     assert (readiness(storage).oldest_due_seconds or 0) < 60
     job = claim_one(storage)

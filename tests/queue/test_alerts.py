@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from app.advice import ALERTS
 from app.db import Storage
 from app.db.tables import beats, destination_states, jobs, webhook_events
-from app.queue import accept, beat, finish, record_health
+from app.queue import accept, finish, heartbeat, record_health
 from app.queue.alerts import Alert, look, raise_alert
 from app.queue.limits import OPEN_AFTER
 from app.retry import Decision
@@ -23,7 +23,7 @@ def slugs(storage: Storage) -> list[str]:
 
 def test_quiet_ledger_has_nothing_to_tell(storage: Storage) -> None:
     accept_items(storage, 3)
-    beat(storage, owner="w", host="h", pid=1, running=[])
+    heartbeat(storage, owner="w", host="h", pid=1, running=[])
     assert slugs(storage) == []
 
 
@@ -114,7 +114,7 @@ def test_same_id_with_another_body_is_told(storage: Storage) -> None:
 
 
 def test_silence_of_all_workers_is_told(storage: Storage) -> None:
-    beat(storage, owner="w", host="h", pid=1, running=[])
+    heartbeat(storage, owner="w", host="h", pid=1, running=[])
     with storage.write() as connection:
         connection.execute(update(beats).values(beat_at=beats.c.beat_at - 20_000))
     assert slugs(storage) == ["no-live-worker"]

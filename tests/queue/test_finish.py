@@ -19,12 +19,12 @@ from app.queue import (
     accept,
     claim,
     finish,
-    hold,
     keep_message,
     keep_unless_newer,
     kept_message,
+    reclaim,
     record_health,
-    take_over,
+    renew_lease,
 )
 from app.queue.finish import Finished
 from app.retry import Decision
@@ -43,7 +43,7 @@ def claim_many(storage: Storage, count: int) -> list[Job]:
 def lose(storage: Storage, job: Job) -> None:
     with storage.write() as connection:
         connection.execute(update(jobs).where(jobs.c.id == job.id).values(lease_until=1))
-    take_over(storage)
+    reclaim(storage)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def test_text_from_outside_is_recorded_whatever_is_in_it(storage: Storage) -> No
 def test_progress_from_outside_is_written_whatever_is_in_it(storage: Storage) -> None:
     accept_items(storage, 1)
     [job] = claim_many(storage, 1)
-    hold(storage, job, progress={"answer": "\ud83d\0"})
+    renew_lease(storage, job, progress={"answer": "\ud83d\0"})
     with storage.read() as connection:
         kept = connection.execute(select(jobs.c.progress)).scalar_one()
     assert kept == {"answer": "\ufffd\ufffd"}

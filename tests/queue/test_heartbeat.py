@@ -1,4 +1,4 @@
-"""Beat, hold, finish, release, take over: who may write, and what a late one may not."""
+"""Heartbeat, renew, finish, release, reclaim: who may write, and what a late one may not."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from app.errors import JobLost
 from app.queue import (
     Job,
     accept,
-    beat,
     claim,
     counts,
+    deregister,
     finish,
-    hold,
+    heartbeat,
     keep_message,
     kept_message,
     readiness,
+    reclaim,
     release,
-    retire,
-    take_over,
+    renew_lease,
 )
 from app.retry import Decision
 from tests.queue.making import accept_items, claim_one, event, forward_plan
@@ -89,7 +89,7 @@ def test_lost_job_is_taken_over_and_its_late_outcome_changes_nothing(storage: St
     accept_items(storage, 1)
     slow = claim_one(storage, owner="slow")
     run_out(storage)
-    assert list(take_over(storage)) == [slow.id]
+    assert list(reclaim(storage)) == [slow.id]
     quick = claim_one(storage, owner="quick")
     assert finish(storage, slow, Decision("dead", "failed", "x")).owned is False
     assert state_of(storage, slow).state == "running"
@@ -101,54 +101,54 @@ def test_job_whose_owner_beats_is_not_taken_over(storage: Storage) -> None:
     accept_items(storage, 1)
     job = claim_one(storage)
     run_out(storage)
-    assert beat(storage, owner="worker-1", host="h", pid=1, running=[job.id]) == {job.id: 1}
-    assert take_over(storage) == {}
+    assert heartbeat(storage, owner="worker-1", host="h", pid=1, running=[job.id]) == {job.id: 1}
+    assert reclaim(storage) == {}
 
 
 def test_beat_does_not_renew_what_another_has_taken(storage: Storage) -> None:
     accept_items(storage, 1)
     job = claim_one(storage, owner="slow")
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     claim_one(storage, owner="quick")
-    assert beat(storage, owner="slow", host="h", pid=1, running=[job.id]) == {}
+    assert heartbeat(storage, owner="slow", host="h", pid=1, running=[job.id]) == {}
 
 
 def test_beat_tells_which_attempt_it_renewed(storage: Storage) -> None:
     accept_items(storage, 1)
     lost = claim_one(storage)
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     again = claim_one(storage)
-    renewed = beat(storage, owner="worker-1", host="h", pid=1, running=[lost.id])
+    renewed = heartbeat(storage, owner="worker-1", host="h", pid=1, running=[lost.id])
     assert (lost.attempt, renewed) == (1, {again.id: 2})
 
 
 def test_hold_refuses_an_attempt_that_lost_its_job(storage: Storage) -> None:
     accept_items(storage, 1)
     slow = claim_one(storage, owner="slow")
-    hold(storage, slow)
+    renew_lease(storage, slow)
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     with pytest.raises(JobLost):
-        hold(storage, slow)
+        renew_lease(storage, slow)
 
 
 def test_hold_refuses_an_earlier_attempt_of_the_same_worker(storage: Storage) -> None:
     accept_items(storage, 1)
     first = claim_one(storage)
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     claim_one(storage)
     with pytest.raises(JobLost):
-        hold(storage, first)
+        renew_lease(storage, first)
 
 
 def test_progress_of_a_hold_outlives_its_attempt(storage: Storage) -> None:
     accept_items(storage, 1)
-    hold(storage, claim_one(storage), progress={"asked": ["fr-FR"]})
+    renew_lease(storage, claim_one(storage), progress={"asked": ["fr-FR"]})
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     assert claim_one(storage).progress == {"asked": ["fr-FR"]}
 
 
@@ -157,7 +157,7 @@ def test_job_that_ends_its_process_three_times_is_poison(storage: Storage) -> No
     for _ in range(3):
         job = claim_one(storage)
         run_out(storage)
-        take_over(storage)
+        reclaim(storage)
     row = state_of(storage, job)
     assert (row.state, row.reason, row.attempts) == ("dead", "poison", 3)
     assert outcomes(storage, job) == ["lost", "lost", "lost"]
@@ -168,11 +168,11 @@ def test_losses_are_forgotten_after_an_attempt_that_ended(storage: Storage) -> N
     for _ in range(2):
         claim_one(storage)
         run_out(storage)
-        take_over(storage)
+        reclaim(storage)
     finish(storage, claim_one(storage), LATER)
     job = claim_one(storage)
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     assert state_of(storage, job).state == "waiting"
 
 
@@ -224,7 +224,7 @@ def test_attempt_that_lost_its_job_keeps_no_message(storage: Storage) -> None:
     accept_items(storage, 1)
     job = claim_one(storage)
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     with pytest.raises(JobLost):
         keep_message(storage, job, body=b"late", content_type="text/plain")
     assert kept_message(storage, job) is None
@@ -233,12 +233,12 @@ def test_attempt_that_lost_its_job_keeps_no_message(storage: Storage) -> None:
 def test_readiness_tells_beat_and_oldest_due_job(storage: Storage) -> None:
     assert readiness(storage) == readiness(storage).__class__(None, None)
     accept_items(storage, 1)
-    beat(storage, owner="worker-1", host="h", pid=1, running=[])
+    heartbeat(storage, owner="worker-1", host="h", pid=1, running=[])
     found = readiness(storage)
     assert found.worker_beat_age is not None
     assert 0 <= found.worker_beat_age < 5
     assert found.oldest_due_seconds is not None
-    retire(storage, owner="worker-1")
+    deregister(storage, owner="worker-1")
     assert readiness(storage).worker_beat_age is None
 
 
@@ -254,7 +254,7 @@ def test_jobs_that_were_lost_once_run_on_together(storage: Storage) -> None:
     accept_items(storage, 3)
     claim(storage, owner="worker-1", wanted={"forward:default": 3})
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     assert len(claim(storage, owner="worker-2", wanted={"forward:default": 9})) == 3
 
 
@@ -263,7 +263,7 @@ def test_jobs_that_were_lost_twice_run_one_at_a_time_beside_the_others(storage: 
     for _ in range(2):
         claim(storage, owner="worker-1", wanted={"forward:default": 3})
         run_out(storage)
-        take_over(storage)
+        reclaim(storage)
     accept_items(storage, 1, key="fresh")
     first = claim(storage, owner="worker-2", wanted={"forward:default": 9})
     assert sorted(job.is_suspect for job in first) == [False, True]
@@ -275,13 +275,13 @@ def test_bystander_of_a_poisonous_job_is_not_poisoned_with_it(storage: Storage) 
     accept_items(storage, 6)
     poison = claim(storage, owner="w", wanted={"forward:default": 6})[0].id
     run_out(storage)
-    take_over(storage)
+    reclaim(storage)
     done: set[int] = set()
     for _ in range(20):
         taken = claim(storage, owner="w", wanted={"forward:default": 6})
         if any(job.id == poison for job in taken):  # its process ends, with all that runs in it
             run_out(storage)
-            take_over(storage)
+            reclaim(storage)
         else:
             done |= {job.id for job in taken if finish(storage, job, DONE)}
     assert counts(storage).jobs == {"dead": 1, "succeeded": 5}

@@ -11,7 +11,7 @@ from app.db import Storage
 from app.db.tables import destination_states, jobs
 from app.errors import NoSuchRecord, VerbRefused
 from app.events import WebhookEvent
-from app.queue import Job, accept, claim, finish, hold, keep_message, kept_message
+from app.queue import Job, accept, claim, finish, keep_message, kept_message, renew_lease
 from app.queue.filters import EventFilter, JobFilter
 from app.queue.operator import (
     cancel_job,
@@ -57,7 +57,7 @@ def ended_in(storage: Storage, state: str) -> int:
 def test_retried_dead_job_runs_now_with_all_its_retries_and_a_fresh_look(storage: Storage) -> None:
     accept(storage, [(event(), [localize_plan()])])
     job = claim_one(storage, lane="localize:main")
-    hold(storage, job, progress={"asked": ["fr-FR"], "asked_at": 1})
+    renew_lease(storage, job, progress={"asked": ["fr-FR"], "asked_at": 1})
     finish(storage, job, Decision("dead", "failed", "unconfirmed", "not seen", failures=3))
 
     assert retry_job(storage, job.id) == "waiting"

@@ -11,7 +11,7 @@ from app.db import Storage
 from app.db.tables import attempts, jobs, now_ms, webhook_events
 from app.errors import NoSuchRecord
 from app.events import instant
-from app.queue import accept, beat, claim, finish, pagination
+from app.queue import accept, claim, finish, heartbeat, pagination
 from app.queue.filters import EventFilter, JobFilter
 from app.queue.history import last_hour, recent
 from app.queue.pagination import CursorInvalid, decode_cursor, encode_cursor
@@ -210,7 +210,7 @@ def test_overview_counts_what_is_not_done(storage: Storage) -> None:
     fill(storage)
     accept_items(storage, 2)
     claim(storage, owner="w", wanted={"forward:default": 1})
-    beat(storage, owner="w", host="h", pid=1, running=[])
+    heartbeat(storage, owner="w", host="h", pid=1, running=[])
 
     found = overview(storage)
 

@@ -16,7 +16,7 @@ from app.bootstrap import WebLedger
 from app.config import Settings
 from app.db import Storage, upgrade_schema
 from app.db.tables import destination_states, jobs, now_ms
-from app.queue import accept, beat, pagination
+from app.queue import accept, heartbeat, pagination
 from app.queue.alerts import Alert, raise_alert
 from app.queue.filters import JobFilter
 from app.queue.search import find_event, list_events, list_jobs, show_job
@@ -274,7 +274,7 @@ def test_pages_ask_nobody_else_for_anything(desk: Desk) -> None:
 
 
 def test_overview_says_what_is_wrong_and_how_much_there_is(desk: Desk) -> None:
-    beat(desk.storage, owner=WORKER, host="host-1", pid=41, running=[])
+    heartbeat(desk.storage, owner=WORKER, host="host-1", pid=41, running=[])
     said = text_of(desk.page("/"))
     assert "3 jobs were given up. See why, mend the cause, and retry." in said
     assert "shop fails, so its breaker is open." in said

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 from app.db import Storage, upgrade_schema
 from app.db.tables import jobs
 from app.errors import JobLost, LeaseTooOld
-from app.queue import Job, accept, beat, claim, counts, due_times, finish, readiness
+from app.queue import Job, accept, claim, counts, due_times, finish, heartbeat, readiness
 from app.retry import Decision
 from app.worker import Worker, WorkerOptions
 from app.worker.waking import FileBell
@@ -78,9 +78,9 @@ def test_worker_beats_again_after_a_fault(
     def faulty(*arguments: Any, **named: Any) -> None:
         if faults:
             raise faults.pop()
-        beats.append(beat(*arguments, **named))
+        beats.append(heartbeat(*arguments, **named))
 
-    monkeypatch.setattr("app.worker.loop.beat", faulty)
+    monkeypatch.setattr("app.worker.loop.heartbeat", faulty)
     with at_work(storage, succeeding(storage)):
         assert eventually(lambda: len(beats) > 1)
 
@@ -122,7 +122,7 @@ def test_heartbeat_renews_no_lease_of_another_attempt(
             stopped.append(error)
         go_on.set()
 
-    monkeypatch.setattr("app.worker.loop.beat", of_the_next)
+    monkeypatch.setattr("app.worker.loop.heartbeat", of_the_next)
     monkeypatch.setattr("app.queue.job.OLDEST_LEASE", 0.1)
     accept_items(storage, 1)
     with at_work(storage, run):
