@@ -9,7 +9,7 @@ from app.queue.finish import Finished, finish
 from app.queue.heartbeat import deregister, heartbeat, reclaim, release, renew_lease
 from app.queue.ingest import Accepted, accept
 from app.queue.job import Job
-from app.queue.limits import Change, Pace, record_health
+from app.queue.limits import Change, Limits, record_health
 from app.queue.messages import keep_message, keep_unless_newer, kept_message
 from app.queue.retention import prune
 from app.queue.stats import Counts, Readiness, counts, readiness
@@ -20,7 +20,7 @@ __all__ = [
     "Counts",
     "Finished",
     "Job",
-    "Pace",
+    "Limits",
     "Readiness",
     "accept",
     "claim",

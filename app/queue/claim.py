@@ -47,7 +47,7 @@ from app.events import known_instant
 from app.observability import sentry
 from app.queue.coalescing import makes_pointless, newest_wins, supersede_older
 from app.queue.job import LEASE_MS, SUSPECT_AFTER, Job, Lease
-from app.queue.limits import Admitted, Pace, admit, held_until, spend
+from app.queue.limits import Acquired, Limits, acquire, blocked_until, take_tokens
 from app.queue.stats import first_due
 from app.rules import item_of
 
@@ -74,11 +74,11 @@ def _first_due(lanes: tuple[str, ...]) -> Constant:
 
 
 def due_times(
-    storage: Storage, lanes: Sequence[str], paces: Mapping[str, Pace] | None = None
+    storage: Storage, lanes: Sequence[str], limits: Mapping[str, Limits] | None = None
 ) -> tuple[int, dict[str, int]]:
     """Return the clock, and for each lane that has waiting jobs when its first one may start (ms).
 
-    That is when it is due, or later where the lane's pace, if it has one, holds it back.
+    That is when it is due, or later where the limits of its destination delay it.
     """
     if not lanes:
         return 0, {}
@@ -87,8 +87,9 @@ def due_times(
     now, *times = rows[0][: 1 + len(lanes)]
     # None: nothing waits. A text, which SQLite keeps where it is given one, is never due.
     due = {lane: at for lane, at in zip(lanes, times, strict=True) if isinstance(at, int)}
-    held = held_until(rows, {lane: pace for lane, pace in (paces or {}).items() if lane in due})
-    return now, {lane: max(at, held.get(lane, 0)) for lane, at in due.items()}
+    limited = {lane: own for lane, own in (limits or {}).items() if lane in due}
+    blocked = blocked_until(rows, limited)
+    return now, {lane: max(at, blocked.get(lane, 0)) for lane, at in due.items()}
 
 
 def waiting_lanes(storage: Storage) -> set[str]:
@@ -102,14 +103,14 @@ def claim(
     *,
     owner: str,
     wanted: Mapping[str, int],
-    paces: Mapping[str, Pace] | None = None,
+    limits: Mapping[str, Limits] | None = None,
     suspect: bool = True,
 ) -> list[Job]:
     """Take due jobs: at most `wanted[lane]` of each lane; the claim counts as an attempt's start.
 
     Of one key only one job is taken, the oldest that no newer one makes pointless, and none while
-    another one runs; waiting jobs that a taken one makes pointless are superseded. A lane with a
-    pace gives no more than its destination's limits allow. May return fewer than there are when
+    another one runs; waiting jobs that a taken one makes pointless are superseded. A lane
+    with `limits` gives no more than these allow. May return fewer than there are when
     another worker claims at the same moment. A job whose row cannot be read is dead from then on
     (`unreadable`), and is not returned.
 
@@ -124,11 +125,11 @@ def claim(
     first = next(iter(wanted), None) if suspect else None
     taken: list[Job] = []
     for lane, count in wanted.items():
-        pace = (paces or {}).get(lane)
+        own = (limits or {}).get(lane)
         try:
             with storage.write() as connection:
-                found = _claim_paced(
-                    connection, owner, lane, count, pace=pace, suspect=lane == first
+                found = _claim_within_limits(
+                    connection, owner, lane, count, limits=own, suspect=lane == first
                 )
         except IntegrityError:
             # The unique index on running keys refused: somebody was first. They are due still.
@@ -137,23 +138,24 @@ def claim(
     return taken
 
 
-def _claim_paced(
+def _claim_within_limits(
     connection: Connection,
     owner: str,
     lane: str,
     count: int,
     *,
-    pace: Pace | None,
+    limits: Limits | None,
     suspect: bool,
 ) -> list[Job]:
-    admitted = admit(connection, pace, count=count) if pace else Admitted(count)
+    acquired = acquire(connection, limits, count=count) if limits else Acquired(count)
     taken: list[Job] = []
-    if admitted.jobs:
-        taken += _take(connection, _TAKE, lane, owner, admitted)
-        if suspect and len(taken) < admitted.jobs:
-            taken += _take(connection, _TAKE_SUSPECT, lane, owner, Admitted(1, admitted.places))
-    if pace:
-        spend(connection, pace, count=len(taken))
+    if acquired.jobs:
+        taken += _take(connection, _TAKE, lane, owner, acquired)
+        if suspect and len(taken) < acquired.jobs:
+            one = Acquired(1, acquired.max_in_flight)
+            taken += _take(connection, _TAKE_SUSPECT, lane, owner, one)
+    if limits:
+        take_tokens(connection, limits, count=len(taken))
     return taken
 
 
@@ -268,9 +270,9 @@ _LOAD = Constant(_reading(jobs).where(among(jobs.c.id, "ids")))
 
 
 def _take(
-    connection: Connection, taking: _Taking, lane: str, owner: str, admitted: Admitted
+    connection: Connection, taking: _Taking, lane: str, owner: str, acquired: Acquired
 ) -> list[Job]:
-    count, places = admitted
+    count, places = acquired
     asked_at = time.monotonic()
     rows = taking.run(connection, its_lane=lane, its_owner=owner, most=count, places=places)
     loaded = [(_loaded(connection, row[:-1], Lease(asked_at)), row[-1]) for row in rows]

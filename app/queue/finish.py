@@ -21,7 +21,7 @@ from app.queue.coalescing import NEWEST_WINS, newer_waiting
 from app.queue.delivered_versions import Sent, sent_by
 from app.queue.follow_ups import follow, send_newest_again
 from app.queue.job import Job
-from app.queue.limits import Change, note_healths
+from app.queue.limits import Change, record_healths
 from app.retry import Decision
 
 _DONE = ("succeeded", "skipped", "superseded")
@@ -52,7 +52,7 @@ def finish(storage: Storage, job: Job, decision: Decision) -> Finished:
 
 def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -> list[Finished]:
     # Before the jobs' places are free: the next ones are claimed with these failures counted.
-    changes = note_healths(connection, [(job.target, what.health) for job, what in ended])
+    changes = record_healths(connection, [(job.target, what.health) for job, what in ended])
     rows = [_ended(connection, job, decision) for job, decision in ended]
     moved = write_ends(connection, rows)
     owned = [(job.id, job.attempt) in moved for job, _ in ended]

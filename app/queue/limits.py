@@ -1,7 +1,7 @@
-"""How fast a destination is sent to, shared by all processes: rate, concurrency, breaker, pause.
+"""Limits of a destination over all processes: rate limit, concurrency, circuit breaker, pause.
 
-A destination's state is one row, locked by whoever claims for it, so that what each process takes
-is counted before the next one looks. Jobs that may not start stay where they are: in the queue.
+A destination's state is one row, which each claim locks, so that the jobs one process starts are
+counted before the next process reads it. Jobs that may not start yet stay in the queue.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Change = Literal["opened", "closed", "paused"]
 
 
 @dataclass(frozen=True)
-class Pace:
+class Limits:
     """The limits of one destination: starts per second, and jobs at once; None for no limit."""
 
     destination: str
@@ -51,111 +51,111 @@ _LOCK = Constant(
     .where(states.c.name == bindparam("its_name"))
     .with_for_update()
 )
-_FARES = Constant(
+_BREAKERS = Constant(
     select(states.c.name, states.c.failures, states.c.breaker, states.c.places).where(
         among(states.c.name, "names")
     )
 )
 
 
-class Admitted(NamedTuple):
+class Acquired(NamedTuple):
     """How many jobs may start now, and how many of the lane may run at once, these included."""
 
     jobs: int
-    places: int = NO_LIMIT
+    max_in_flight: int = NO_LIMIT
 
 
-def admit(connection: Connection, pace: Pace, *, count: int) -> Admitted:
-    """Say how many of `count` jobs may start now; locks the destination until the commit.
+def acquire(connection: Connection, limits: Limits, *, count: int) -> Acquired:
+    """Return how many of `count` jobs may start now; locks the destination until the commit.
 
-    Turns an open breaker whose pause is over into half-open and admits its one probe.
+    Turns an open breaker whose pause is over into half-open, and allows its one probe.
     """
-    row = _locked(connection, pace.destination)
+    row = _locked(connection, limits.destination)
     if row.paused_at is not None:
-        return Admitted(0)
+        return Acquired(0)
     if row.breaker != "closed":
-        return Admitted(_probe(connection, pace.destination, row))
-    if pace.rate is not None:
-        count = min(count, _tokens(pace.rate, row) // 1000)
-    return Admitted(count, _places(pace, row))
+        return Acquired(_probe(connection, limits.destination, row))
+    if limits.rate is not None:
+        count = min(count, _tokens(limits.rate, row) // 1000)
+    return Acquired(count, _max_in_flight(limits, row))
 
 
-def spend(connection: Connection, pace: Pace, *, count: int) -> None:
-    """Take what was started out of the bucket of the destination's rate."""
-    if pace.rate is None or count == 0:
+def take_tokens(connection: Connection, limits: Limits, *, count: int) -> None:
+    """Take the started jobs out of the token bucket of the destination's rate limit."""
+    if limits.rate is None or count == 0:
         return
-    row = _locked(connection, pace.destination)
-    left = _tokens(pace.rate, row) - 1000 * count
+    row = _locked(connection, limits.destination)
+    left = _tokens(limits.rate, row) - 1000 * count
     given = {"tokens": left, "tokens_at": row.now}
-    connection.execute(update(states).where(states.c.name == pace.destination).values(given))
+    connection.execute(update(states).where(states.c.name == limits.destination).values(given))
 
 
-def held_until(rows: Iterable[Any], paces: Mapping[str, Pace]) -> dict[str, int]:
-    """Find for each lane that may not start a job yet when it may (ms); paused ones are far off.
+def blocked_until(rows: Iterable[Any], limits: Mapping[str, Limits]) -> dict[str, int]:
+    """Return when each lane may start its next job (ms); far in the future for paused ones.
 
     `rows` are those of the destinations. Pure.
     """
     known = {row.name: row for row in rows}
     return {
-        lane: _held_until(pace, known[pace.destination])
-        for lane, pace in paces.items()
-        if pace.destination in known
+        lane: _blocked_until(own, known[own.destination])
+        for lane, own in limits.items()
+        if own.destination in known
     }
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a destination fares: its breaker (`closed`, `open`, `half-open`), and its pause."""
+class DestinationState:
+    """State of a destination: its breaker (`closed`, `open`, `half-open`) and its pause."""
 
     breaker: str = "closed"
     paused: bool = False
 
 
-def standings(storage: Storage) -> dict[str, Standing]:
-    """Read how destinations fare, by name; one that never failed nor was paused is not there."""
+def read_destination_states(storage: Storage) -> dict[str, DestinationState]:
+    """Read the states of destinations by name, without those that never failed nor were paused."""
     with storage.read() as connection:
         rows = connection.execute(select(states.c.name, states.c.breaker, states.c.paused_at)).all()
-    return {row.name: Standing(row.breaker, row.paused_at is not None) for row in rows}
+    return {row.name: DestinationState(row.breaker, row.paused_at is not None) for row in rows}
 
 
-def _held_until(pace: Pace, row: Any) -> int:
+def _blocked_until(limits: Limits, row: Any) -> int:
     if row.paused_at is not None:
         return 1 << 60
     if row.breaker != "closed":
         return int(row.probe_at or 0)
-    if pace.rate is None or row.tokens is None or row.tokens >= 1000:
+    if limits.rate is None or row.tokens is None or row.tokens >= 1000:
         return 0
-    return int(row.tokens_at + (1000 - row.tokens) / pace.rate) + 1
+    return int(row.tokens_at + (1000 - row.tokens) / limits.rate) + 1
 
 
 def record_health(storage: Storage, destination: str, health: Health) -> Change | None:
-    """Do what `note_healths` does, in a transaction of its own."""
+    """Do what `record_healths` does, in a transaction of its own."""
     with storage.write() as connection:
-        [change] = note_healths(connection, [(destination, health)])
+        [change] = record_healths(connection, [(destination, health)])
         return change
 
 
-def note_healths(
+def record_healths(
     connection: Connection, sends: Sequence[tuple[str, Health | None]]
 ) -> list[Change | None]:
-    """Note how sends went, in order; returns what each changed, once over all processes.
+    """Record the results of sends, in order; returns what each changed, once over all processes.
 
-    None says nothing of its destination. Most sends go well and change nothing: these lock no row.
+    None says nothing about its destination. Most sends succeed, change nothing, and lock no row.
     """
     good = {name for name, health in sends if health == "good"}
-    needing = _needing_word(connection, good) if good else set[str]()
+    needing = _needing_reset(connection, good) if good else set[str]()
     changes: list[Change | None] = []
     for name, health in sends:
         if health is None or (health == "good" and name not in needing):
             changes.append(None)
             continue
-        changes.append(_note_health(connection, name, health))
+        changes.append(_record_health(connection, name, health))
         needing.add(name)
     return changes
 
 
-def _note_health(connection: Connection, destination: str, health: Health) -> Change | None:
-    """Note how a send went; returns what it changed, once over all processes.
+def _record_health(connection: Connection, destination: str, health: Health) -> Change | None:
+    """Record the result of a send; returns what it changed, once over all processes.
 
     `gone` (410) pauses the destination: it asked for nothing more (Standard Webhooks).
     """
@@ -165,9 +165,9 @@ def _note_health(connection: Connection, destination: str, health: Health) -> Ch
     return change
 
 
-def _needing_word(connection: Connection, destinations: Collection[str]) -> set[str]:
-    """Those to which a good answer changes something."""
-    rows = _FARES.rows(connection, names=sorted(destinations))
+def _needing_reset(connection: Connection, destinations: Collection[str]) -> set[str]:
+    """Return the destinations whose state a success changes."""
+    rows = _BREAKERS.rows(connection, names=sorted(destinations))
     return {
         row.name
         for row in rows
@@ -176,7 +176,7 @@ def _needing_word(connection: Connection, destinations: Collection[str]) -> set[
 
 
 def _after(row: Any, health: Health) -> tuple[dict[str, Any], Change | None]:
-    """Work out the new state of a destination. Pure."""
+    """Return the new state of a destination. Pure."""
     if health == "gone":
         paused = {"paused_at": row.now, "paused_reason": "gone"}
         return paused, None if row.paused_at is not None else "paused"
@@ -214,7 +214,7 @@ def _after_failure(row: Any) -> tuple[dict[str, Any], Change | None]:
 
 
 def _locked(connection: Connection, name: str) -> Any:
-    """The destination's row, nobody else's until the commit; `now` is the clock."""
+    """Lock and read the destination's row until the commit; `now` is the database's clock."""
     if not (rows := _LOCK.rows(connection, its_name=name)):
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         connection.execute(
@@ -235,14 +235,14 @@ def _probe(connection: Connection, name: str, row: Any) -> int:
     return 1
 
 
-def _places(pace: Pace, row: Any) -> int:
-    """How many jobs it may have at once now."""
-    limits = [limit for limit in (pace.concurrency, row.places) if limit is not None]
-    return min(limits, default=NO_LIMIT)
+def _max_in_flight(limits: Limits, row: Any) -> int:
+    """Return how many jobs may run at once now."""
+    bounds = [bound for bound in (limits.concurrency, row.places) if bound is not None]
+    return min(bounds, default=NO_LIMIT)
 
 
 def _tokens(rate: float, row: Any) -> int:
-    """The bucket in thousandths: it holds one second's worth, at least one send."""
+    """Return the tokens in the bucket, in thousandths: up to one second's worth, or one send."""
     full = max(1000, round(rate * 1000))
     if row.tokens is None or row.tokens_at is None:
         return full

@@ -21,7 +21,7 @@ from app.config import Settings
 from app.db import Storage
 from app.errors import StorageUnavailable
 from app.observability import report
-from app.queue import Job, Pace, claim, readiness
+from app.queue import Job, Limits, claim, readiness
 from app.queue.alerts import (
     SILENT_MS,
     Alert,
@@ -62,17 +62,17 @@ def tell(settings: Settings, storage: Storage, alert: Alert) -> None:
         report(f"alert: {alert.slug}", **alert.told)
 
 
-def alert_paces(settings: Settings) -> dict[str, Pace]:
+def alert_limits(settings: Settings) -> dict[str, Limits]:
     """The lanes of alerts, with their destinations' limits."""
     places = [settings.destination(name) for name in settings.alerts.to]
     return {
-        alert_lane(place.name): Pace(place.name, place.rate, place.concurrency)
+        alert_lane(place.name): Limits(place.name, place.rate, place.concurrency)
         for place in places
         if place is not None
     }
 
 
-def send_alerts_alone(storage: Storage, runner: Runner, paces: Mapping[str, Pace]) -> int:
+def send_alerts_alone(storage: Storage, runner: Runner, limits: Mapping[str, Limits]) -> int:
     """Send the alerts that are due if no worker lives to do it; returns how many were tried.
 
     Their leases are not renewed. A worker that starts meanwhile may send one again, under the same
@@ -83,7 +83,7 @@ def send_alerts_alone(storage: Storage, runner: Runner, paces: Mapping[str, Pace
         return 0
     owner = f"{socket.gethostname()}.{os.getpid()}.web"
     tried = 0
-    while claimed := claim(storage, owner=owner, wanted=dict.fromkeys(paces, 1), paces=paces):
+    while claimed := claim(storage, owner=owner, wanted=dict.fromkeys(limits, 1), limits=limits):
         for job in claimed:
             runner.run(job)
         tried += len(claimed)

@@ -20,7 +20,7 @@ from app.errors import StorageUnavailable
 from app.observability import sentry
 from app.queue import (
     Job,
-    Pace,
+    Limits,
     claim,
     deregister,
     due_times,
@@ -73,7 +73,7 @@ class Worker:
         storage: Storage,
         run_job: Callable[[Job], None],
         lanes: Iterable[str],
-        paces: Mapping[str, Pace] | None = None,
+        limits: Mapping[str, Limits] | None = None,
         chores: Sequence[Chore] = (),
         options: WorkerOptions | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Worker:
         self._run_job = run_job
         self._options = options or WorkerOptions()
         self._per_lane = self._options.per_lane or max(1, self._options.threads // 2)
-        self._paces = dict(paces or {})
+        self._limits = dict(limits or {})
         self._chores = chores
         self._known_lanes = set(lanes)
         self._lanes = set(self._known_lanes)
@@ -133,7 +133,7 @@ class Worker:
             self._refresh_lanes()
             if not self._wanted(sorted(self._lanes)):
                 return self._options.idle  # the bell rings when a job has ended
-            now, due = due_times(self._storage, sorted(self._lanes), self._paces)
+            now, due = due_times(self._storage, sorted(self._lanes), self._limits)
             wanted = self._wanted([lane for lane, at in due.items() if at <= now])
             for lane, count in wanted.items():
                 for job in self._claim(lane, count):
@@ -160,7 +160,7 @@ class Worker:
                 self._storage,
                 owner=self.owner,
                 wanted={lane: count},
-                paces=self._paces,
+                limits=self._limits,
                 suspect=suspect,
             )
         except StorageUnavailable as error:

@@ -13,7 +13,7 @@ from app.config.templating import Unrenderable, ValueMissing
 from app.db import Storage
 from app.db.tables import jobs
 from app.queue import Job, accept, claim, finish, heartbeat, readiness, record_health
-from app.queue.limits import Change, Pace
+from app.queue.limits import Change, Limits
 from app.retry import Decision, JobState
 from tests.docs import pages, source
 from tests.docs.pages import AMPLIENCE, OPERATIONS
@@ -124,12 +124,12 @@ def test_dead_job_is_left_alone_by_hand_when_a_newer_one_has_followed(storage: S
 
 
 def test_paused_destination_that_is_resumed_by_hand_is_sent_to(storage: Storage) -> None:
-    paces = {"forward:default": Pace("default")}
+    limits = {"forward:default": Limits("default")}
     accept(storage, [(event(), [forward_plan()])])
     record_health(storage, "default", "gone")
-    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, paces=paces) == []
+    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, limits=limits) == []
     assert run_by_hand(storage, "paused_at = NULL") == 1
-    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, paces=paces) != []
+    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, limits=limits) != []
 
 
 def test_job_that_is_cancelled_by_hand_is_not_claimed(storage: Storage) -> None:

@@ -27,7 +27,7 @@ from app.queue.claim import due_next
 from app.queue.filters import STATES, EventFilter, JobFilter
 from app.queue.history import keep_history, last_day, last_hour, recent
 from app.queue.job import refusals_of
-from app.queue.limits import Pace
+from app.queue.limits import Limits
 from app.queue.messages import keep_unless_newer
 from app.queue.pagination import encode_cursor
 from app.queue.search import (
@@ -185,8 +185,8 @@ def faults(storage: Storage, plan: str) -> list[str]:
 
 def dispatch(storage: Storage) -> None:
     accept(storage, [(made_event(), [forward_plan("new")]), (made_event(), [forward_plan("x")])])
-    pace = {"forward:default": Pace("default", None, 16)}
-    [job] = claim(storage, owner="w", wanted={"forward:default": 1}, paces=pace)
+    limits = {"forward:default": Limits("default", None, 16)}
+    [job] = claim(storage, owner="w", wanted={"forward:default": 1}, limits=limits)
     due_next(storage, job, limit=8)
     assert keep_unless_newer(storage, job, body=b"{}", content_type="application/json")
     finish(storage, job, DONE)
