@@ -146,7 +146,7 @@ def build_worker(
         worker = Worker(
             storage=storage,
             run_job=runner.run,
-            lanes=_lanes(settings),
+            queues=_queues(settings),
             limits=_limits(settings),
             chores=_chores(settings, storage),
             options=options,
@@ -291,10 +291,12 @@ def look_from_the_web(settings: Settings, storage: Storage, signatures: Signatur
         send_alerts_alone(storage, runner, alert_limits(settings))
 
 
-def _lanes(settings: Settings) -> set[str]:
-    """Name the lanes that may have jobs: those of the rules, and those that commands can fill."""
-    lanes = {f"forward:{place.name}" for place in settings.destinations} | {*alert_limits(settings)}
+def _queues(settings: Settings) -> set[str]:
+    """Name the queues that may have jobs: those of the rules, and those that commands can fill."""
+    queues = {f"forward:{place.name}" for place in settings.destinations} | {
+        *alert_limits(settings)
+    }
     for hub in settings.hubs:
         if hub.credentials:
-            lanes |= {f"localize:{hub.key}", f"unpublish:{hub.key}"}
-    return lanes
+            queues |= {f"localize:{hub.key}", f"unpublish:{hub.key}"}
+    return queues

@@ -194,7 +194,7 @@ def _deletion(job: Job, item: ContentItem, destination: str) -> FollowUp:
     return FollowUp(
         action="forward",
         target=destination,
-        lane=f"forward:{destination}",
+        queue=f"forward:{destination}",
         key=f"forward:{destination}:{job.hub}:{item.id}",
         args={
             "kind": DELETED,

@@ -3,7 +3,7 @@
 Each function is one statement or one transaction.
 """
 
-from app.queue.claim import claim, due_times, waiting_lanes
+from app.queue.claim import claim, due_times, waiting_queues
 from app.queue.delivered_versions import newer_was_sent
 from app.queue.finish import Finished, finish
 from app.queue.heartbeat import deregister, heartbeat, reclaim, release, renew_lease
@@ -39,5 +39,5 @@ __all__ = [
     "record_health",
     "release",
     "renew_lease",
-    "waiting_lanes",
+    "waiting_queues",
 ]

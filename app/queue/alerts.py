@@ -72,8 +72,8 @@ class Alert:
         return dict(storable(told))
 
 
-def alert_lane(destination: str) -> str:
-    """The lane of a destination's alerts.
+def alert_queue(destination: str) -> str:
+    """The queue of a destination's alerts.
 
     Not that of its content: who sends them where no worker lives must find nothing else in it, and
     an alert must not stand in line behind what it is about.
@@ -127,7 +127,7 @@ def _plan(alert: Alert, destination: str) -> Plan:
         rule="alerts",
         action="alert",
         target=destination,
-        lane=alert_lane(destination),
+        queue=alert_queue(destination),
         key=f"alert:{destination}:{alert.event_id}",
         version=0,
         args=alert.told,
@@ -173,15 +173,15 @@ def _destinations(connection: Connection) -> Iterator[Alert]:
 
 def _waiting(connection: Connection, now: int, limit_ms: int) -> Iterator[Alert]:
     """Lanes whose oldest due job waits for too long, with no exclusions."""
-    for lane, oldest in first_due(connection).items():
+    for queue, oldest in first_due(connection).items():
         if oldest >= now - limit_ms:
             continue
         seconds = round((now - oldest) / 1000)
-        place = lane.replace(":", " for ")
+        place = queue.replace(":", " for ")
         text = f"Jobs of {place} could have run for {_span(seconds)}, and did not."
         # Told once more for each hour that it is late.
         once = f"{oldest // _HOUR_MS}:{(now - oldest) // _HOUR_MS}"
-        yield Alert("oldest-waiting", lane, once, text, {"seconds": seconds})
+        yield Alert("oldest-waiting", queue, once, text, {"seconds": seconds})
 
 
 def _conflicts(connection: Connection, now: int) -> Iterator[Alert]:

@@ -55,16 +55,16 @@ _log = structlog.get_logger(__name__)
 
 
 @lru_cache(maxsize=16)
-def _first_due(lanes: tuple[str, ...]) -> Constant:
-    """The clock, and when the first waiting job of each lane is due; beside each destination."""
+def _first_due(queues: tuple[str, ...]) -> Constant:
+    """The clock, and when the first waiting job of each queue is due; beside each destination."""
     firsts = [
         select(jobs.c.run_at)
-        .where(in_state(jobs, "waiting"), jobs.c.lane == lane)
+        .where(in_state(jobs, "waiting"), jobs.c.lane == queue)
         .order_by(jobs.c.run_at)
         .limit(1)
         .scalar_subquery()
         .label(f"first_{number}")
-        for number, lane in enumerate(lanes)
+        for number, queue in enumerate(queues)
     ]
     # One statement for both: each is a journey to the server. There need be no destination.
     one = select(literal_column("1").label("one")).subquery()
@@ -74,26 +74,26 @@ def _first_due(lanes: tuple[str, ...]) -> Constant:
 
 
 def due_times(
-    storage: Storage, lanes: Sequence[str], limits: Mapping[str, Limits] | None = None
+    storage: Storage, queues: Sequence[str], limits: Mapping[str, Limits] | None = None
 ) -> tuple[int, dict[str, int]]:
-    """Return the clock, and for each lane that has waiting jobs when its first one may start (ms).
+    """Return the clock, and for each queue that has waiting jobs when its first one may start (ms).
 
     That is when it is due, or later where the limits of its destination delay it.
     """
-    if not lanes:
+    if not queues:
         return 0, {}
     with storage.read() as connection:
-        rows = _first_due(tuple(lanes)).rows(connection)
-    now, *times = rows[0][: 1 + len(lanes)]
+        rows = _first_due(tuple(queues)).rows(connection)
+    now, *times = rows[0][: 1 + len(queues)]
     # None: nothing waits. A text, which SQLite keeps where it is given one, is never due.
-    due = {lane: at for lane, at in zip(lanes, times, strict=True) if isinstance(at, int)}
-    limited = {lane: own for lane, own in (limits or {}).items() if lane in due}
+    due = {queue: at for queue, at in zip(queues, times, strict=True) if isinstance(at, int)}
+    limited = {queue: own for queue, own in (limits or {}).items() if queue in due}
     blocked = blocked_until(rows, limited)
-    return now, {lane: max(at, blocked.get(lane, 0)) for lane, at in due.items()}
+    return now, {queue: max(at, blocked.get(queue, 0)) for queue, at in due.items()}
 
 
-def waiting_lanes(storage: Storage) -> set[str]:
-    """Find the lanes that have waiting jobs, also those that no rule fills any more."""
+def waiting_queues(storage: Storage) -> set[str]:
+    """Find the queues that have waiting jobs, also those that no rule fills any more."""
     with storage.read() as connection:
         return set(first_due(connection))
 
@@ -106,30 +106,30 @@ def claim(
     limits: Mapping[str, Limits] | None = None,
     suspect: bool = True,
 ) -> list[Job]:
-    """Take due jobs: at most `wanted[lane]` of each lane; the claim counts as an attempt's start.
+    """Take due jobs: at most `wanted[queue]` of each queue; the claim counts as an attempt's start.
 
     Of one key only one job is taken, the oldest that no newer one makes pointless, and none while
-    another one runs; waiting jobs that a taken one makes pointless are superseded. A lane
+    another one runs; waiting jobs that a taken one makes pointless are superseded. A queue
     with `limits` gives no more than these allow. May return fewer than there are when
     another worker claims at the same moment. A job whose row cannot be read is dead from then on
     (`unreadable`), and is not returned.
 
     A job that was lost twice with its process may be what ended it: of these at most one is taken,
-    of the first lane, and none unless `suspect`. So they run one by one, and the one that does end
+    of the first queue, and none unless `suspect`. So they run one by one, and the one that does end
     its process is found out without taking the others with it.
 
-    Each lane is a transaction of its own, so that no lock of one lane is kept while another is
-    claimed. Raises `StorageUnavailable`; jobs of earlier lanes are then left to their leases, so
-    ask for one lane where that matters.
+    Each queue is a transaction of its own, so that no lock of one queue is kept while another is
+    claimed. Raises `StorageUnavailable`; jobs of earlier queues are then left to their leases, so
+    ask for one queue where that matters.
     """
     first = next(iter(wanted), None) if suspect else None
     taken: list[Job] = []
-    for lane, count in wanted.items():
-        own = (limits or {}).get(lane)
+    for queue, count in wanted.items():
+        own = (limits or {}).get(queue)
         try:
             with storage.write() as connection:
                 found = _claim_within_limits(
-                    connection, owner, lane, count, limits=own, suspect=lane == first
+                    connection, owner, queue, count, limits=own, suspect=queue == first
                 )
         except IntegrityError:
             # The unique index on running keys refused: somebody was first. They are due still.
@@ -141,7 +141,7 @@ def claim(
 def _claim_within_limits(
     connection: Connection,
     owner: str,
-    lane: str,
+    queue: str,
     count: int,
     *,
     limits: Limits | None,
@@ -150,18 +150,18 @@ def _claim_within_limits(
     acquired = acquire(connection, limits, count=count) if limits else Acquired(count)
     taken: list[Job] = []
     if acquired.jobs:
-        taken += _take(connection, _TAKE, lane, owner, acquired)
+        taken += _take(connection, _TAKE, queue, owner, acquired)
         if suspect and len(taken) < acquired.jobs:
             one = Acquired(1, acquired.max_in_flight)
-            taken += _take(connection, _TAKE_SUSPECT, lane, owner, one)
+            taken += _take(connection, _TAKE_SUSPECT, queue, owner, one)
     if limits:
         take_tokens(connection, limits, count=len(taken))
     return taken
 
 
 def _free() -> ScalarSelect[Any]:
-    """How many of the lane may start: `most`, and no more than `places` less those that run."""
-    running = in_state(jobs, "running"), jobs.c.lane == bindparam("its_lane")
+    """How many of the queue may start: `most`, and no more than `places` less those that run."""
+    running = in_state(jobs, "running"), jobs.c.lane == bindparam("its_queue")
     left = select((bindparam("places", type_=Integer) - func.count()).label("left"))
     free = left.select_from(jobs).where(*running).subquery().c.left
     most = bindparam("most", type_=Integer)
@@ -185,7 +185,7 @@ def _due(which: ColumnElement[bool]) -> Select[tuple[int]]:
         select(jobs.c.id)
         .where(
             in_state(jobs, "waiting"),
-            jobs.c.lane == bindparam("its_lane"),
+            jobs.c.lane == bindparam("its_queue"),
             jobs.c.run_at <= this_moment(),
             which,
             ~ahead,
@@ -213,7 +213,7 @@ _OF_EVENT = {
     )
 } | {"event_name": webhook_events.c.name}
 _FIELDS = tuple(each.name for each in fields(Job) if each.name != "lease")
-_NAMED = {**dict(jobs.c), "attempt": jobs.c.attempts, **_OF_EVENT}
+_NAMED = {**dict(jobs.c), "attempt": jobs.c.attempts, "queue": jobs.c.lane, **_OF_EVENT}
 _COLUMNS = {name: _NAMED[name] for name in _FIELDS}
 _MOMENTS = ("created_at", "received_at", "snapshot_created")
 
@@ -223,7 +223,7 @@ def _reading(source: FromClause) -> Select[Any]:
 
     `source` is the table, or a statement that has its columns.
     """
-    column = {"attempt": source.c.attempts, **_OF_EVENT}
+    column = {"attempt": source.c.attempts, "queue": source.c.lane, **_OF_EVENT}
     other = jobs.alias("other")
     contended = exists().where(
         other.c.key == source.c.key,
@@ -270,11 +270,11 @@ _LOAD = Constant(_reading(jobs).where(among(jobs.c.id, "ids")))
 
 
 def _take(
-    connection: Connection, taking: _Taking, lane: str, owner: str, acquired: Acquired
+    connection: Connection, taking: _Taking, queue: str, owner: str, acquired: Acquired
 ) -> list[Job]:
     count, places = acquired
     asked_at = time.monotonic()
-    rows = taking.run(connection, its_lane=lane, its_owner=owner, most=count, places=places)
+    rows = taking.run(connection, its_queue=queue, its_owner=owner, most=count, places=places)
     loaded = [(_loaded(connection, row[:-1], Lease(asked_at)), row[-1]) for row in rows]
     taken = [(job, is_contended) for job, is_contended in loaded if job is not None]
     if contended := [job.id for job, is_contended in taken if is_contended]:
@@ -336,7 +336,7 @@ _DUE_NEXT = (
     select(jobs.c.id, jobs.c.args)
     .where(
         in_state(jobs, "waiting"),
-        jobs.c.lane == bindparam("its_lane"),
+        jobs.c.lane == bindparam("its_queue"),
         jobs.c.hub == bindparam("its_hub"),
         jobs.c.run_at <= this_moment(),
     )
@@ -346,12 +346,12 @@ _DUE_NEXT = (
 
 
 def due_next(storage: Storage, job: Job, *, limit: int) -> list[tuple[int, Mapping[str, Any]]]:
-    """The id and arguments of jobs of the same lane and hub that are due, in the claim's order.
+    """The id and arguments of jobs of the same queue and hub that are due, in the claim's order.
 
     Nobody promises that they run here, or at all: another worker may claim them, or a newer event
     take their place.
     """
-    wanted = {"its_lane": job.lane, "its_hub": job.hub, "most": limit}
+    wanted = {"its_queue": job.queue, "its_hub": job.hub, "most": limit}
     with storage.read() as connection:
         rows = connection.execute(_DUE_NEXT, wanted).all()
     # Without those that cannot be read: they must not keep this job from being done.

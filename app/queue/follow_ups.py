@@ -26,7 +26,7 @@ def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None
             rule=job.rule,
             action=one.action,
             target=one.target,
-            lane=one.lane,
+            queue=one.queue,
             # Amplience's answers are in these.
             key=str(storable(one.key)),
             version=began,
@@ -50,7 +50,7 @@ def send_newest_again(connection: Connection, job: Job) -> int | None:
             rule=row.rule,
             action=row.action,
             target=row.target,
-            lane=row.lane,
+            queue=row.lane,
             key=row.key,
             version=row.version,
             args=row.args,

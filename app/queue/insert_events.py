@@ -232,7 +232,7 @@ def _job_row(plan: Plan, hub: str) -> _Row:
         "rule": plan.rule,
         "action": plan.action,
         "target": plan.target,
-        "lane": plan.lane,
+        "lane": plan.queue,
         "key": plan.key,
         "version": plan.version,
         "args": dict(plan.args),

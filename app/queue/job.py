@@ -61,7 +61,7 @@ class Job:
     rule: str
     action: str
     target: str
-    lane: str
+    queue: str
     key: str
     version: int
     args: Mapping[str, Any]

@@ -59,7 +59,7 @@ _BREAKERS = Constant(
 
 
 class Acquired(NamedTuple):
-    """How many jobs may start now, and how many of the lane may run at once, these included."""
+    """How many jobs may start now, and how many of the queue may run at once, these included."""
 
     jobs: int
     max_in_flight: int = NO_LIMIT
@@ -91,14 +91,14 @@ def take_tokens(connection: Connection, limits: Limits, *, count: int) -> None:
 
 
 def blocked_until(rows: Iterable[Any], limits: Mapping[str, Limits]) -> dict[str, int]:
-    """Return when each lane may start its next job (ms); far in the future for paused ones.
+    """Return when each queue may start its next job (ms); far in the future for paused ones.
 
     `rows` are those of the destinations. Pure.
     """
     known = {row.name: row for row in rows}
     return {
-        lane: _blocked_until(own, known[own.destination])
-        for lane, own in limits.items()
+        queue: _blocked_until(own, known[own.destination])
+        for queue, own in limits.items()
         if own.destination in known
     }
 

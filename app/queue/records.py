@@ -58,7 +58,7 @@ class JobRow:
     rule: str
     action: str
     target: str
-    lane: str
+    queue: str
     key: str
     state: str
     reason: str | None
@@ -192,7 +192,7 @@ def job_row(row: RowMapping) -> JobRow:
         rule=_known(row, job.rule),
         action=_known(row, job.action),
         target=_known(row, job.target),
-        lane=_known(row, job.lane),
+        queue=_known(row, job.lane),
         key=_known(row, job.key),
         state=_known(row, job.state),
         reason=_known(row, job.reason),

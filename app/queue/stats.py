@@ -33,15 +33,15 @@ _LIVE_MS = 15_000
 
 
 @dataclass(frozen=True)
-class Lane:
-    """The jobs that are not done of one action and target.
+class Queue:
+    """The unfinished jobs of one action and target.
 
     `oldest_age` (seconds) is the age of the oldest one since it was asked for: nothing is left
     out, not what waits for a retry, a breaker or a quota. `due_age` is how long the first one
     could have run already; None when none is due.
     """
 
-    lane: str
+    name: str
     waiting: int
     running: int
     oldest_age: float | None
@@ -50,12 +50,12 @@ class Lane:
     @property
     def action(self) -> str:
         """The action of its jobs."""
-        return self.lane.partition(":")[0]
+        return self.name.partition(":")[0]
 
     @property
     def target(self) -> str:
         """The destination's name, or the hub's key."""
-        return self.lane.partition(":")[2]
+        return self.name.partition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class DeadGroup:
     oldest_at: datetime | None
 
 
-def lanes(connection: Connection, now: int) -> list[Lane]:
-    """Count what waits and runs in each lane, by lane; `now` in milliseconds since 1970."""
+def read_queues(connection: Connection, now: int) -> list[Queue]:
+    """Count what waits and runs in each queue, by queue; `now` in milliseconds since 1970."""
     waiting = connection.execute(
         select(jobs.c.lane, func.count(), func.min(jobs.c.id), func.min(jobs.c.run_at))
         .where(in_state(jobs, "waiting"))
@@ -85,26 +85,26 @@ def lanes(connection: Connection, now: int) -> list[Lane]:
     queued = {read_text(row[0]): row for row in waiting}
     at_work = {read_text(row[0]): row for row in running}
     oldest = {
-        lane: min(row[2] for row in (queued.get(lane), at_work.get(lane)) if row)
-        for lane in {*queued, *at_work}
+        queue: min(row[2] for row in (queued.get(queue), at_work.get(queue)) if row)
+        for queue in {*queued, *at_work}
     }
     created = _created(connection, oldest.values())
     return [
-        Lane(
-            lane=lane,
-            waiting=queued[lane][1] if lane in queued else 0,
-            running=at_work[lane][1] if lane in at_work else 0,
-            oldest_age=_age(created.get(oldest[lane]), now),
-            due_age=_due(queued[lane][3], now) if lane in queued else None,
+        Queue(
+            name=queue,
+            waiting=queued[queue][1] if queue in queued else 0,
+            running=at_work[queue][1] if queue in at_work else 0,
+            oldest_age=_age(created.get(oldest[queue]), now),
+            due_age=_due(queued[queue][3], now) if queue in queued else None,
         )
-        for lane in sorted(oldest)
+        for queue in sorted(oldest)
     ]
 
 
 def first_due(connection: Connection) -> dict[str, int]:
-    """Find when the first waiting job of each lane is due (ms), however many wait.
+    """Find when the first waiting job of each queue is due (ms), however many wait.
 
-    The lanes are found by stepping through the index, from each lane to the next.
+    The queues are found by stepping through the index, from each queue to the next.
     """
     other = jobs.alias("other")
     names = select(func.min(other.c.lane).label("lane")).where(in_state(other, "waiting"))
@@ -121,9 +121,9 @@ def first_due(connection: Connection) -> dict[str, int]:
         .scalar_subquery()
     )
     rows = connection.execute(select(found.c.lane, first).where(found.c.lane.is_not(None)))
-    # None: the last job of a lane was taken between two steps. What is of another kind, which
+    # None: the last job of a queue was taken between two steps. What is of another kind, which
     # SQLite keeps where it is given it, is never due.
-    return {lane: due for lane, due in rows if isinstance(lane, str) and isinstance(due, int)}
+    return {queue: due for queue, due in rows if isinstance(queue, str) and isinstance(due, int)}
 
 
 def dead_groups(connection: Connection) -> list[DeadGroup]:
@@ -175,7 +175,7 @@ def _due(run_at: object, now: int) -> float | None:
     return (now - run_at) / 1000 if late else None  # type: ignore[operator]
 
 
-_NO_QUEUE = Lane(lane="", waiting=0, running=0, oldest_age=None, due_age=None)
+_NO_QUEUE = Queue(name="", waiting=0, running=0, oldest_age=None, due_age=None)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class Overview:
     """
 
     now: datetime
-    lanes: tuple[Lane, ...]
+    queues: tuple[Queue, ...]
     dead_groups: tuple[DeadGroup, ...]
     workers: int
     beat_age: float | None
@@ -206,12 +206,12 @@ class Overview:
     @property
     def waiting(self) -> int:
         """Jobs that wait."""
-        return sum(lane.waiting for lane in self.lanes)
+        return sum(queue.waiting for queue in self.queues)
 
     @property
     def running(self) -> int:
         """Jobs that run."""
-        return sum(lane.running for lane in self.lanes)
+        return sum(queue.running for queue in self.queues)
 
     @property
     def dead(self) -> int:
@@ -221,7 +221,7 @@ class Overview:
     @property
     def oldest_age(self) -> float | None:
         """The age of the oldest job that is not done, whatever it waits for; None without one."""
-        ages = [lane.oldest_age for lane in self.lanes if lane.oldest_age is not None]
+        ages = [queue.oldest_age for queue in self.queues if queue.oldest_age is not None]
         return max(ages, default=None)
 
 
@@ -264,7 +264,7 @@ def overview(storage: Storage) -> Overview:
         ).all()
         return Overview(
             now=instant(now),
-            lanes=tuple(lanes(connection, now)),
+            queues=tuple(read_queues(connection, now)),
             dead_groups=tuple(dead_groups(connection)),
             workers=live,
             beat_age=None if last is None else max(0.0, (now - last) / 1000),
@@ -288,7 +288,11 @@ def list_destinations(storage: Storage, names: Sequence[str]) -> list[Destinatio
     """
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
-        queues = {lane.target: lane for lane in lanes(connection, now) if lane.action == "forward"}
+        queues = {
+            queue.target: queue
+            for queue in read_queues(connection, now)
+            if queue.action == "forward"
+        }
         dead: Counter[str] = Counter()
         for group in dead_groups(connection):
             if group.action == "forward":
@@ -308,7 +312,7 @@ def list_destinations(storage: Storage, names: Sequence[str]) -> list[Destinatio
 
 
 def _destination(
-    name: str, *, state: Row[Any] | None, queue: Lane, dead: int, configured: bool
+    name: str, *, state: Row[Any] | None, queue: Queue, dead: int, configured: bool
 ) -> DestinationRow:
     return DestinationRow(
         name=name,

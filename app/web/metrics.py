@@ -97,12 +97,12 @@ def _queues(found: Overview) -> Iterator[Metric]:
         "How long the first waiting job could have run already. 0 when none is due.",
         labels=labels,
     )
-    for lane in found.lanes:
-        place = [lane.action, lane.target]
-        jobs.add_metric([*place, "waiting"], lane.waiting)
-        jobs.add_metric([*place, "running"], lane.running)
-        oldest.add_metric(place, lane.oldest_age or 0)
-        due.add_metric(place, lane.due_age or 0)
+    for queue in found.queues:
+        place = [queue.action, queue.target]
+        jobs.add_metric([*place, "waiting"], queue.waiting)
+        jobs.add_metric([*place, "running"], queue.running)
+        oldest.add_metric(place, queue.oldest_age or 0)
+        due.add_metric(place, queue.due_age or 0)
     yield from (jobs, oldest, due)
     yield _gauge(
         "dc_relay_oldest_seconds",

@@ -25,7 +25,7 @@ from app.queue import Job, Limits, claim, readiness
 from app.queue.alerts import (
     SILENT_MS,
     Alert,
-    alert_lane,
+    alert_queue,
     look,
     raise_alert,
     was_raised_lately,
@@ -63,10 +63,10 @@ def tell(settings: Settings, storage: Storage, alert: Alert) -> None:
 
 
 def alert_limits(settings: Settings) -> dict[str, Limits]:
-    """The lanes of alerts, with their destinations' limits."""
+    """The queues of alerts, with their destinations' limits."""
     places = [settings.destination(name) for name in settings.alerts.to]
     return {
-        alert_lane(place.name): Limits(place.name, place.rate, place.concurrency)
+        alert_queue(place.name): Limits(place.name, place.rate, place.concurrency)
         for place in places
         if place is not None
     }

@@ -100,7 +100,7 @@ class Desk:
             rule="drop",
             action="unpublish",
             target="main",
-            lane="unpublish:main",
+            queue="unpublish:main",
             key=f"unpublish:main:{ITEM}",
             version=0,
             args={"item_id": ITEM, "to": ["default", "second"], **args},
@@ -132,7 +132,7 @@ def test_unpublished_item_is_to_be_dropped_at_each_destination(storage: Storage)
     assert amplience.calls == 1
     assert outcome.detail == {"publishing_status": "UNPUBLISHED", "unpublished": True}
     first, second = outcome.follow_up
-    assert (first.action, first.lane, first.key) == (
+    assert (first.action, first.queue, first.key) == (
         "forward",
         "forward:default",
         f"forward:default:main:{ITEM}",

@@ -128,8 +128,8 @@ def _work(storage: Storage) -> None:
     claim(storage, owner=WORKER, wanted={"localize:main": 1})
 
 
-def _claim(storage: Storage, lane: str) -> list[Job]:
-    claimed = claim(storage, owner=WORKER, wanted={lane: 20})
+def _claim(storage: Storage, queue: str) -> list[Job]:
+    claimed = claim(storage, owner=WORKER, wanted={queue: 20})
     return sorted(claimed, key=lambda job: job.id)
 
 
@@ -223,7 +223,9 @@ def add_history(storage: Storage, count: int = 600) -> None:
 
 
 def _history_plan(number: int) -> Plan:
-    return forward_plan(f"history-{number}", rule="history", target="search", lane="forward:search")
+    return forward_plan(
+        f"history-{number}", rule="history", target="search", queue="forward:search"
+    )
 
 
 def _scene(storage: Storage) -> Scene:

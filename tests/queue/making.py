@@ -43,7 +43,7 @@ def forward_plan(item: str = ITEM, **changes: Any) -> Plan:
         rule="forward",
         action="forward",
         target="default",
-        lane="forward:default",
+        queue="forward:default",
         key=f"forward:default:main:{item}",
         version=0,
         args={"item_id": item},
@@ -57,7 +57,7 @@ def localize_plan(item: str = ITEM, **changes: Any) -> Plan:
         rule="localize",
         action="localize",
         target="main",
-        lane="localize:main",
+        queue="localize:main",
         key=f"localize:main:{item}",
         version=0,
         args={"item_id": item, "locales": ["fr-FR"], "source_locale": "en-GB"},
@@ -71,9 +71,9 @@ def accept_items(storage: Storage, count: int, **changes: Any) -> None:
     accept(storage, batch)
 
 
-def claim_one(storage: Storage, owner: str = "worker-1", lane: str = "forward:default") -> Job:
-    """Claim one job of a lane; fails when none is due."""
-    [job] = claim(storage, owner=owner, wanted={lane: 1})
+def claim_one(storage: Storage, owner: str = "worker-1", queue: str = "forward:default") -> Job:
+    """Claim one job of a queue; fails when none is due."""
+    [job] = claim(storage, owner=owner, wanted={queue: 1})
     return job
 
 

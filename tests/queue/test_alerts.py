@@ -74,7 +74,7 @@ def test_every_alert_is_a_sentence_and_says_what_to_do(storage: Storage) -> None
 def test_dead_alert_raises_no_alert(storage: Storage) -> None:
     alert = Alert("job-dead", "x", once="1")
     raise_alert(storage, alert, to=["ops"])
-    finish(storage, claim_one(storage, lane="alert:ops"), DEAD)
+    finish(storage, claim_one(storage, queue="alert:ops"), DEAD)
     assert slugs(storage) == []
 
 
@@ -134,7 +134,7 @@ def test_alert_is_raised_once_whoever_finds_it(storage: Storage) -> None:
     later = Alert("job-dead", "forward default: x", once="2", facts={"jobs": 2})
     raised = [raise_alert(storage, one, to=["ops"]) for one in (alert, again, later)]
     assert raised == [True, False, True]
-    assert claim_one(storage, lane="alert:ops").args["facts"] == {"jobs": 1}
+    assert claim_one(storage, queue="alert:ops").args["facts"] == {"jobs": 1}
 
 
 def test_alert_without_destinations_is_kept_all_the_same(storage: Storage) -> None:

@@ -92,10 +92,10 @@ def test_state_counts_the_jobs_of_this_run_alone(storage: Storage) -> None:
     accept_for_run(storage, other, asked(other, "z"), position=None, counts={})
     run = open_run(storage, "localize", ARGS)
     accept_for_run(storage, run, asked(run, "a", "b", "c"), position=None, counts={})
-    claimed = claim_one(storage, lane="localize:main")
+    claimed = claim_one(storage, queue="localize:main")
     assert claimed.item_id == "z"
     finish(storage, claimed, Decision("dead", "failed", reason="amplience-refused"))
-    first, *others = (claim_one(storage, lane="localize:main") for _ in range(3))
+    first, *others = (claim_one(storage, queue="localize:main") for _ in range(3))
     finish(storage, first, Decision("succeeded", "succeeded"))
     for job in others:
         finish(storage, job, Decision("dead", "failed", reason="no-locale"))
@@ -111,4 +111,4 @@ def test_delay_of_a_plan_puts_the_job_off(storage: Storage) -> None:
     [(later, _)] = asked(run, "later")
     delayed = replace(localize_plan("later"), delay=60)
     accept_for_run(storage, run, [(later, [delayed]), (now, [plan])], position=None, counts={})
-    assert claim_one(storage, lane="localize:main").item_id == "now"
+    assert claim_one(storage, queue="localize:main").item_id == "now"

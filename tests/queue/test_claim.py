@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db import Storage
 from app.db.tables import jobs, now_ms
-from app.queue import Job, accept, claim, due_times, finish, waiting_lanes
+from app.queue import Job, accept, claim, due_times, finish, waiting_queues
 from app.retry import Decision
 from tests.queue.making import accept_items, claim_one, event, forward_plan, localize_plan
 
@@ -39,25 +39,25 @@ def test_job_is_not_claimed_before_its_time(storage: Storage) -> None:
     assert claim(storage, owner="worker-1", wanted={FORWARD: 5}) == []
 
 
-def test_only_the_wanted_number_of_each_lane_is_taken(storage: Storage) -> None:
+def test_only_the_wanted_number_of_each_queue_is_taken(storage: Storage) -> None:
     accept_items(storage, 5)
     accept(storage, [(event(), [localize_plan("a")]), (event(), [localize_plan("b")])])
     taken = claim(storage, owner="worker-1", wanted={FORWARD: 2, LOCALIZE: 1})
-    assert Counter(job.lane for job in taken) == {FORWARD: 2, LOCALIZE: 1}
+    assert Counter(job.queue for job in taken) == {FORWARD: 2, LOCALIZE: 1}
 
 
 def test_two_jobs_of_one_key_never_run_together_and_run_in_order(storage: Storage) -> None:
     accept(storage, [(event("e1"), [localize_plan()]), (event("e2"), [localize_plan()])])
-    first = claim_one(storage, lane=LOCALIZE)
+    first = claim_one(storage, queue=LOCALIZE)
     assert claim(storage, owner="worker-2", wanted={LOCALIZE: 5}) == []
     finish(storage, first, Decision("succeeded", "succeeded"))
-    second = claim_one(storage, lane=LOCALIZE)
+    second = claim_one(storage, queue=LOCALIZE)
     assert (first.event_id, second.event_id) == ("e1", "e2")
 
 
 def test_job_that_waits_to_look_again_holds_back_the_next_of_its_key(storage: Storage) -> None:
     accept(storage, [(event("e1"), [localize_plan()]), (event("e2"), [localize_plan()])])
-    first = claim_one(storage, lane=LOCALIZE)
+    first = claim_one(storage, queue=LOCALIZE)
     finish(storage, first, Decision("waiting", "look-again", delay=60))
     assert claim(storage, owner="worker-2", wanted={LOCALIZE: 5}) == []
 
@@ -107,16 +107,16 @@ def test_claimers_of_few_keys_never_overlap(storage: Storage) -> None:
     assert (overlaps, len(set(done)), len(done)) == ([], 30, 30)
 
 
-def test_due_times_tell_when_each_lane_has_work(storage: Storage) -> None:
+def test_due_times_tell_when_each_queue_has_work(storage: Storage) -> None:
     accept_items(storage, 2)
     now, due = due_times(storage, [FORWARD, LOCALIZE])
     assert set(due) == {FORWARD}
     assert due[FORWARD] <= now
 
 
-def test_lane_of_a_removed_rule_is_found(storage: Storage) -> None:
-    accept_items(storage, 1, lane="forward:removed")
-    assert waiting_lanes(storage) == {"forward:removed"}
+def test_queue_of_a_removed_rule_is_found(storage: Storage) -> None:
+    accept_items(storage, 1, queue="forward:removed")
+    assert waiting_queues(storage) == {"forward:removed"}
 
 
 def test_clock_of_the_database_is_milliseconds_since_1970(storage: Storage) -> None:

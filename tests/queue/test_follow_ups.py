@@ -23,7 +23,7 @@ def following(**changes: Any) -> FollowUp:
     values: dict[str, Any] = {
         "action": "forward",
         "target": "default",
-        "lane": "forward:default",
+        "queue": "forward:default",
         "key": KEY,
         "args": GONE,
     }
@@ -43,7 +43,7 @@ def states(storage: Storage) -> list[tuple[str, str]]:
 def finished(storage: Storage, *follow_up: FollowUp) -> Job:
     """A job of another rule ends, and leaves what follows."""
     accept(storage, [(event("cause"), [localize_plan(rule="drop")])])
-    job = claim_one(storage, lane="localize:main")
+    job = claim_one(storage, queue="localize:main")
     assert finish(storage, job, done(*follow_up)).owned
     return job
 
@@ -54,7 +54,7 @@ def test_what_follows_is_written_whatever_text_is_in_it(storage: Storage) -> Non
 
 
 def test_what_follows_is_of_the_same_event_and_rule(storage: Storage) -> None:
-    finished(storage, following(), following(target="second", lane="forward:second", key="other"))
+    finished(storage, following(), following(target="second", queue="forward:second", key="other"))
     job, other = claim(
         storage, owner="worker-1", wanted={"forward:default": 1, "forward:second": 1}
     )

@@ -82,7 +82,7 @@ def test_dead_job_keeps_its_reason_and_is_not_claimed(storage: Storage) -> None:
     finish(storage, job, Decision("dead", "failed", "destination-refused", "HTTP 400"))
     row = state_of(storage, job)
     assert (row.state, row.reason, row.message) == ("dead", "destination-refused", "HTTP 400")
-    assert claim(storage, owner="worker-1", wanted={job.lane: 1}) == []
+    assert claim(storage, owner="worker-1", wanted={job.queue: 1}) == []
 
 
 def test_lost_job_is_taken_over_and_its_late_outcome_changes_nothing(storage: Storage) -> None:

@@ -71,7 +71,7 @@ def test_rate_below_one_a_second_starts_one(storage: Storage) -> None:
     assert take(storage, limits) == []
 
 
-def test_time_of_a_lane_that_is_held_is_when_it_may_start(storage: Storage) -> None:
+def test_time_of_a_queue_that_is_held_is_when_it_may_start(storage: Storage) -> None:
     accept_items(storage, 3)
     limits = Limits("default", rate=2)
     take(storage, limits)
@@ -193,7 +193,7 @@ def test_health_of_one_destination_leaves_others_alone(storage: Storage, health:
     assert len(take(storage, Limits("default"))) == 2
 
 
-def test_lane_without_a_pace_is_not_held(storage: Storage) -> None:
+def test_queue_without_limits_is_not_held(storage: Storage) -> None:
     accept_items(storage, 3)
     assert len(claim(storage, owner="w", wanted={LANE: 5})) == 3
 
@@ -201,11 +201,11 @@ def test_lane_without_a_pace_is_not_held(storage: Storage) -> None:
 def test_workers_that_claim_for_the_same_destinations_do_not_wait_for_each_other(
     storage: Storage,
 ) -> None:
-    lanes = [f"forward:{name}" for name in ("one", "two", "three", "four")]
-    limits = {lane: Limits(lane.partition(":")[2], concurrency=5) for lane in lanes}
+    queues = [f"forward:{name}" for name in ("one", "two", "three", "four")]
+    limits = {queue: Limits(queue.partition(":")[2], concurrency=5) for queue in queues}
 
     def claim_often(number: int) -> int:
-        wanted = dict.fromkeys(lanes if number % 2 else reversed(lanes), 1)
+        wanted = dict.fromkeys(queues if number % 2 else reversed(queues), 1)
         # On PostgreSQL a deadlock would be a `StorageUnavailable` here.
         return sum(
             len(claim(storage, owner=f"w{number}", wanted=wanted, limits=limits)) for _ in range(25)

@@ -56,13 +56,13 @@ def ended_in(storage: Storage, state: str) -> int:
 
 def test_retried_dead_job_runs_now_with_all_its_retries_and_a_fresh_look(storage: Storage) -> None:
     accept(storage, [(event(), [localize_plan()])])
-    job = claim_one(storage, lane="localize:main")
+    job = claim_one(storage, queue="localize:main")
     renew_lease(storage, job, progress={"asked": ["fr-FR"], "asked_at": 1})
     finish(storage, job, Decision("dead", "failed", "unconfirmed", "not seen", failures=3))
 
     assert retry_job(storage, job.id) == "waiting"
 
-    again = claim_one(storage, lane="localize:main")
+    again = claim_one(storage, queue="localize:main")
     assert (again.id, again.attempt, again.failures, again.progress) == (job.id, 2, 0, {})
     row = row_of(storage, job.id)
     assert (row["reason"], row["message"], row["finished_at"]) == (None, None, None)

@@ -61,10 +61,10 @@ def test_same_and_newer_versions_may_be_sent(storage: Storage) -> None:
 def test_other_items_and_destinations_do_not_count(storage: Storage) -> None:
     send(storage, 9)
     other = forward_plan("other-item", version=1)
-    place = forward_plan(version=1, target="other", key="k", lane="forward:other")
+    place = forward_plan(version=1, target="other", key="k", queue="forward:other")
     accept(storage, [(event(), [other, place])])
     assert newer_was_sent(storage, claim_one(storage)) is False
-    assert newer_was_sent(storage, claim_one(storage, lane="forward:other")) is False
+    assert newer_was_sent(storage, claim_one(storage, queue="forward:other")) is False
 
 
 def test_send_of_an_older_version_does_not_lower_what_is_remembered(storage: Storage) -> None:

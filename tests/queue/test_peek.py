@@ -8,13 +8,13 @@ from app.queue.claim import due_next
 from tests.queue.making import accept_items, claim_one, event, forward_plan
 
 
-def test_look_ahead_sees_due_jobs_of_the_same_lane_and_hub_in_order(storage: Storage) -> None:
+def test_look_ahead_sees_due_jobs_of_the_same_queue_and_hub_in_order(storage: Storage) -> None:
     accept_items(storage, 4)
     accept(
         storage,
         [
             (event(), [forward_plan("later", delay=60.0)]),
-            (event(), [forward_plan("elsewhere", lane="forward:other")]),
+            (event(), [forward_plan("elsewhere", queue="forward:other")]),
             (event(hub="outlet"), [forward_plan("of-another-hub")]),
         ],
     )

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, event, insert, text
 from app.db import Storage, driver
 from app.db.tables import attempts, event_items, jobs, now_ms, sent_items, webhook_events
 from app.events import instant
-from app.queue import accept, claim, due_times, finish, pagination, prune, readiness, waiting_lanes
+from app.queue import accept, claim, due_times, finish, pagination, prune, readiness, waiting_queues
 from app.queue.alerts import Alert, look, was_raised_lately
 from app.queue.claim import due_next
 from app.queue.filters import STATES, EventFilter, JobFilter
@@ -207,7 +207,7 @@ QUERIES: list[tuple[str, Query, set[str]]] = [
     ("dispatch", dispatch, {"jobs_active", "jobs_due"}),
     ("prune", prune_some, {"webhook_events_received", "jobs_event", "attempts_job"}),
     ("due", lambda of: due_times(of, [LANE, "forward:u"]), {"jobs_due"}),
-    ("lanes", waiting_lanes, {"jobs_due"}),
+    ("queues", waiting_queues, {"jobs_due"}),
     ("readiness", readiness, {"jobs_due"}),
     ("overview", overview, {"jobs_due", "jobs_dead_groups"}),
     ("destinations", lambda of: list_destinations(of, ["t"]), {"jobs_due", "jobs_dead_groups"}),

@@ -35,14 +35,14 @@ DEAD = Decision("dead", "failed", "destination-refused", "404", failures=1)
 
 def fill(storage: Storage) -> None:
     """Three events: one dead for `search`, one that waits for `mail`, one that nobody wanted."""
-    search = forward_plan("a", target="search", lane="forward:search")
-    mail = forward_plan("b", target="mail", lane="forward:mail", rule="mail")
+    search = forward_plan("a", target="search", queue="forward:search")
+    mail = forward_plan("b", target="mail", queue="forward:mail", rule="mail")
     spring = made_event("e1", item_id="item-1", label="Spring 100%", schema="https://x/Banner")
     autumn = made_event("e2", item_id="item-2", label="autumn_sale", hub="outlet")
     other = made_event("e3", item_id="item-1", label=None, name="dynamic-content.other")
     for entry in ((spring, [search]), (autumn, [mail]), (other, list[Plan]())):
         accept(storage, [entry])
-    finish(storage, claim_one(storage, lane="forward:search"), DEAD)
+    finish(storage, claim_one(storage, queue="forward:search"), DEAD)
 
 
 EVENT_CASES: list[tuple[EventFilter, list[str]]] = [
@@ -215,7 +215,7 @@ def test_overview_counts_what_is_not_done(storage: Storage) -> None:
     found = overview(storage)
 
     assert (found.waiting, found.running, found.dead, found.workers) == (2, 1, 1, 1)
-    assert [(lane.lane, lane.waiting, lane.running) for lane in found.lanes] == [
+    assert [(queue.name, queue.waiting, queue.running) for queue in found.queues] == [
         ("forward:default", 1, 1),
         ("forward:mail", 1, 0),
     ]

@@ -87,7 +87,7 @@ def fill(storage: Storage, table: Table) -> dict[int, str]:
 
 
 def claim_all(storage: Storage) -> list[Job]:
-    """All that can be claimed, as a worker asks: by when the lanes are due, until nothing is."""
+    """All that can be claimed, as a worker asks: by when the queues are due, until nothing is."""
     found: list[Job] = []
     now, due = due_times(storage, [LANE])
     assert due[LANE] <= now

@@ -209,7 +209,7 @@ def test_outcome_that_cannot_be_recorded_as_it_is_keeps_its_state_and_reason(
 
 
 def test_success_whose_follow_up_cannot_be_recorded_waits_for_a_person(storage: Storage) -> None:
-    later = FollowUp(action="forward", target="d", lane="l", key="k", args={"a": object()})
+    later = FollowUp(action="forward", target="d", queue="l", key="k", args={"a": object()})
     run_one(storage, lambda: Succeeded(follow_up=(later,)))
     with storage.read() as connection:
         row = connection.execute(select(jobs.c.state, jobs.c.reason, jobs.c.attempts)).one()

@@ -324,4 +324,9 @@ class Status(Schema):
     @pre_dump
     def _named(self, found: Overview, **_: Any) -> dict[str, Any]:
         names = ("waiting", "running", "dead", "oldest_age")
-        return {**vars(found), "at": found.now, **{name: getattr(found, name) for name in names}}
+        return {
+            **vars(found),
+            "at": found.now,
+            "lanes": found.queues,
+            **{name: getattr(found, name) for name in names},
+        }

@@ -142,9 +142,9 @@ def troubles(now: Overview, *, late: float) -> list[Trouble]:
         todo = "Its queue is kept until somebody resumes it."
         found.append(Trouble("warn", f"{name} is paused.", todo, "destinations"))
     held = {*now.open_breakers, *now.paused}
-    for lane in now.lanes:
-        if lane.target not in held and (lane.due_age or 0) > late:
-            text = f"Jobs of {lane.action} for {lane.target} are {duration(lane.due_age)} late."
+    for queue in now.queues:
+        if queue.target not in held and (queue.due_age or 0) > late:
+            text = f"Jobs of {queue.action} for {queue.target} are {duration(queue.due_age)} late."
             todo = "If it is not slow, run more workers, or raise its rate or concurrency."
             found.append(Trouble("warn", text, todo, "destinations"))
     return found
