@@ -1,4 +1,4 @@
-"""Opens the database and hands out transactions.
+"""Engine and transactions of the database.
 
 SQLite runs with WAL and `synchronous=FULL`: a commit that was answered survives a power cut. Its
 own waiting for the write lock is a sleep with growing pauses and therefore unfair between
@@ -191,17 +191,7 @@ class Storage:
         with alone, _translated(), self._writing.lent() as connection, connection.begin():
             yield connection
 
-    @contextmanager
-    def at_once(self) -> Iterator[Connection]:
-        """Open a connection for one statement that writes, which is a transaction by itself.
-
-        On PostgreSQL: BEGIN and COMMIT are journeys of their own. On SQLite it is `write`.
-        """
-        # A read of PostgreSQL's has no transaction either.
-        with self.write() if self.is_sqlite else self.read() as connection:
-            yield connection
-
-    def together(self, verb: Callable[[Connection], Result]) -> Result:
+    def shared_write(self, verb: Callable[[Connection], Result]) -> Result:
         """Run `verb` in a write transaction that it may share with other threads' verbs.
 
         Returns what it returned, after the commit. A verb that raises an `AppError` must not have
@@ -209,13 +199,13 @@ class Storage:
         """
         return self._shared.run(verb)
 
-    def gather(self, verb: VerbForMany[Entry, Result], entry: Entry) -> Result:
-        """Have `verb` write `entry` as `together` does, with all that other threads gave it.
+    def batched_write(self, verb: VerbForMany[Entry, Result], entry: Entry) -> Result:
+        """Write `entry` with `verb` like `shared_write`, in one call with other threads' entries.
 
         `verb` returns an answer for each entry, in order; one that is an `AppError` is raised to
         its caller.
         """
-        return self._shared.gather(verb, entry)
+        return self._shared.run_batched(verb, entry)
 
     def ping(self) -> None:
         """Ask the database for an answer; raises `StorageUnavailable`."""

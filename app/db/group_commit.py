@@ -28,8 +28,8 @@ Entry = TypeVar("Entry")
 Answer = TypeVar("Answer")
 
 # While the line grows, a group waits for more: so often it looks, and so long at the most.
-_LOOK_EVERY = 0.001
-_GATHER = 0.008
+_POLL = 0.001
+_LONGEST_WAIT = 0.008
 
 
 class _Waiting(Generic[Entry, Answer]):
@@ -139,14 +139,14 @@ class GroupCommit(Generic[Entry, Answer]):
                 answers = [error] * len(group)
             finally:
                 self._writing_since = None
-            self._tell(group, answers)
+            self._deliver(group, answers)
 
-    def _tell(
+    def _deliver(
         self, group: Sequence[_Waiting[Entry, Answer]], answers: Sequence[Answer | Exception]
     ) -> None:
-        """Give each its answer, and wake the first of them, who wakes the next and so on.
+        """Set each caller's answer, and wake the first caller, which wakes the next.
 
-        All at once, they would push each other aside in front of the interpreter's lock.
+        Waking all of them at once causes contention for the interpreter's lock.
         """
         with self._changed:
             left = []
@@ -168,25 +168,25 @@ class GroupCommit(Generic[Entry, Answer]):
                 self._idle = False
                 if not self._line:
                     return []
-            self._gather()
+            self._wait_for_more()
             taken = [self._line.popleft() for _ in range(min(self._most, len(self._line)))]
             if group := [waiting for waiting in taken if not waiting.given_up]:
                 self._last = len(group)
                 return group
 
-    def _gather(self) -> None:
-        """Where callers come many at a time, wait for those that are about to come.
+    def _wait_for_more(self) -> None:
+        """Under load, wait for callers that are about to arrive.
 
         Their threads run while this one sleeps; a group that begins with the first of them would
         leave the rest to the next one. Who comes alone is written at once.
         """
-        end = time.monotonic() + _GATHER
+        end = time.monotonic() + _LONGEST_WAIT
         length = 0
         while self._last > 1 and length < len(self._line) < self._most:
             length = len(self._line)
             if time.monotonic() > end:
                 return
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL)
 
 
 Result = TypeVar("Result")
@@ -199,7 +199,7 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 class SharedWrites:
-    """Runs verbs within transactions that others may be in as well.
+    """Runs verbs in transactions that they share with those of other threads.
 
     A verb may be run twice, in a transaction of its own the second time, when another one of its
     group broke the first: it must do nothing but use the connection.
@@ -214,8 +214,8 @@ class SharedWrites:
         result: Result = self._group.commit((_each, verb))
         return result
 
-    def gather(self, verb: VerbForMany[Entry, Result], entry: Entry) -> Result:
-        """Have `verb` write `entry`, in one call with what the others have for the same verb."""
+    def run_batched(self, verb: VerbForMany[Entry, Result], entry: Entry) -> Result:
+        """Write `entry` with `verb`, in one call with the other entries for the same verb."""
         result: Result = self._group.commit((verb, entry))
         return result
 

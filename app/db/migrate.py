@@ -1,4 +1,4 @@
-"""Brings the database's schema to what this code knows, or says that it is not.
+"""Migrations of the database's schema, and the check of its revision.
 
 Migrations live in `app/migrations` and are run by Alembic.
 """

@@ -1,7 +1,4 @@
-"""How PostgreSQL is dialled: no connection waits for ever for a server that says nothing.
-
-And none that lay idle is used before it has answered: it may have been cut meanwhile.
-"""
+"""PostgreSQL connections: bounded waits for a silent server, liveness checks after idle time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator should be told without asking, found in the ledger itself.
+"""Alerts for operators, found in the database.
 
 Looked for from outside the thing that broke: every worker and every web process looks, and who
 finds something first writes it down as an event of its own, whose id says what it is about. A
@@ -81,8 +81,8 @@ def alert_queue(destination: str) -> str:
     return f"alert:{destination}"
 
 
-def look(storage: Storage, *, oldest_waiting_ms: int) -> list[Alert]:
-    """Find what there is to tell now; raises `StorageUnavailable`."""
+def find_alerts(storage: Storage, *, oldest_waiting_ms: int) -> list[Alert]:
+    """Find the alerts that are due now; raises `StorageUnavailable`."""
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
         return [
@@ -111,7 +111,7 @@ def raise_alert(storage: Storage, alert: Alert, *, to: Sequence[str]) -> bool:
     return getattr(answer, "status", None) in ("accepted", "ignored")
 
 
-def was_raised_lately(storage: Storage, alert: Alert) -> bool:
+def was_raised_recently(storage: Storage, alert: Alert) -> bool:
     """Tell whether this alert was written down within an hour; raises `StorageUnavailable`."""
     rows = select(webhook_events.c.id).where(
         webhook_events.c.hub == ALERTS_HUB,
@@ -172,7 +172,7 @@ def _destinations(connection: Connection) -> Iterator[Alert]:
 
 
 def _waiting(connection: Connection, now: int, limit_ms: int) -> Iterator[Alert]:
-    """Lanes whose oldest due job waits for too long, with no exclusions."""
+    """Queues whose oldest due job waits for too long, with no exclusions."""
     for queue, oldest in first_due(connection).items():
         if oldest >= now - limit_ms:
             continue

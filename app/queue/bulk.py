@@ -1,4 +1,4 @@
-"""Long commands: where each run stands, and what became of the jobs that it asked for.
+"""Bulk runs of long commands: their position, and the states of their jobs.
 
 A run is found again by what was asked, so that a command that was stopped goes on. Its events carry
 the run's name as their request id.

@@ -14,24 +14,24 @@ from app.db.tables import marks, now_ms, webhook_events
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A remembered value, as plain JSON, and how many seconds ago it was written."""
+class Checkpoint:
+    """A stored value, as plain JSON, and its age in seconds."""
 
     value: Any
     age: float
 
 
-def read_mark(storage: Storage, name: str) -> Mark | None:
-    """What is remembered under a name; raises `StorageUnavailable`."""
+def read_checkpoint(storage: Storage, name: str) -> Checkpoint | None:
+    """Read the value of a name; raises `StorageUnavailable`."""
     with storage.read() as connection:
         row = connection.execute(
             select(marks.c.value, now_ms() - marks.c.updated_at).where(marks.c.name == name)
         ).one_or_none()
-    return None if row is None else Mark(row[0], row[1] / 1000)
+    return None if row is None else Checkpoint(row[0], row[1] / 1000)
 
 
-def write_mark(storage: Storage, name: str, value: Any) -> None:
-    """Remember `value` under a name, in place of what was there."""
+def write_checkpoint(storage: Storage, name: str, value: Any) -> None:
+    """Store `value` under a name, replacing the old one."""
     dialect = sqlite if storage.is_sqlite else postgresql
     values = {"value": value, "updated_at": now_ms()}
     with storage.write() as connection:
@@ -43,7 +43,7 @@ def write_mark(storage: Storage, name: str, value: Any) -> None:
 
 
 def known_event_ids(storage: Storage, hub: str, event_ids: Collection[str]) -> set[str]:
-    """Those of the ids that the ledger has an event of."""
+    """Return those ids that have a stored event."""
     with storage.read() as connection:
         rows = connection.execute(
             select(webhook_events.c.event_id).where(

@@ -1,6 +1,6 @@
-"""What each destination was last sent of each item: the guard of the order.
+"""Delivered versions: the version of each item that each destination was last sent.
 
-A job that waited, was retried, replayed or taken over may find that something newer went out
+A job that waited, was retried, replayed or reclaimed may find that a newer version was sent
 meanwhile; it must not undo that.
 """
 

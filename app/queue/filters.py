@@ -1,4 +1,4 @@
-"""What a person looks for among events and jobs, and the conditions that this makes.
+"""Filters of events and jobs, and their SQL conditions.
 
 Every field of a filter narrows it; None leaves it open.
 """

@@ -19,7 +19,7 @@ from app.db.json_rows import among, clock, execute_given, given
 from app.db.tables import messages
 from app.queue.coalescing import NEWEST_WINS, newer_waiting
 from app.queue.delivered_versions import Sent, sent_by
-from app.queue.follow_ups import follow, send_newest_again
+from app.queue.follow_ups import add_follow_ups, resend_newest
 from app.queue.job import Job
 from app.queue.limits import Change, record_healths
 from app.retry import Decision
@@ -30,7 +30,7 @@ _FORGET_MESSAGES = Constant(messages.delete().where(among(messages.c.job, "ids")
 
 
 class Finished(NamedTuple):
-    """What came of recording an attempt.
+    """Result of recording an attempt.
 
     `owned` is False when the attempt had lost its job meanwhile; `change` is what it meant for the
     destination; `again` is the job that sends the newest version again, because this one was taken
@@ -43,11 +43,11 @@ class Finished(NamedTuple):
 
 
 def finish(storage: Storage, job: Job, decision: Decision) -> Finished:
-    """Write what became of an attempt, and how its destination fared.
+    """Write the outcome of an attempt, and the health of its destination.
 
     The late outcome of a lost attempt is recorded and changes no state of its job.
     """
-    return storage.gather(_finish_all, (job, decision))
+    return storage.batched_write(_finish_all, (job, decision))
 
 
 def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -> list[Finished]:
@@ -59,9 +59,9 @@ def _finish_all(connection: Connection, ended: Sequence[tuple[Job, Decision]]) -
     again: list[int | None] = [None] * len(ended)
     for place, ((job, decision), is_own) in enumerate(zip(ended, owned, strict=True)):
         if is_own and decision.follow_up:
-            follow(connection, job, decision.follow_up)
+            add_follow_ups(connection, job, decision.follow_up)
         elif not is_own and _may_have_arrived(decision) and job.action in NEWEST_WINS:
-            again[place] = send_newest_again(connection, job)
+            again[place] = resend_newest(connection, job)
     return [Finished(*each) for each in zip(owned, changes, again, strict=True)]
 
 
@@ -130,7 +130,7 @@ _KINDS_SENT = "destination text, hub text, item_id text, version bigint, kind te
 
 
 def write_ends(connection: Connection, ended: Sequence[Ended]) -> set[tuple[int, int]]:
-    """Write all of it; returns the ids and numbers of the attempts that had their jobs still.
+    """Write the outcomes; returns (id, number) of the attempts that still owned their jobs.
 
     What became of one that had lost its job is recorded as late, and changes nothing else.
     """

@@ -1,4 +1,4 @@
-"""The jobs that follow from a job: written with its success, or not at all."""
+"""Follow-up jobs: written in the transaction that finishes their job, or not at all."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from app.retry import FollowUp
 from app.rules import Plan
 
 
-def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None:
-    """Write what follows, within the transaction that finishes `job`: of its event and rule."""
+def add_follow_ups(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None:
+    """Write follow-up jobs of the same event and rule, in the transaction that finishes `job`."""
     event_row, began, now = connection.execute(
         select(jobs.c.event, jobs.c.started_at, now_ms()).where(jobs.c.id == job.id)
     ).one()
@@ -37,8 +37,8 @@ def follow(connection: Connection, job: Job, wanted: Sequence[FollowUp]) -> None
     add_jobs(connection, plans, hub=job.hub, event_row=event_row, now=now)
 
 
-def send_newest_again(connection: Connection, job: Job) -> int | None:
-    """Where an attempt that had lost its job was taken late: send what it overwrote again.
+def resend_newest(connection: Connection, job: Job) -> int | None:
+    """Resend the newer version that a late attempt of a lost job may have overwritten.
 
     Its old version may have arrived after newer ones, which are what the destination must have in
     the end. Returns the id of the (last) job for that; None where nothing newer was sent, or

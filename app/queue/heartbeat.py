@@ -73,7 +73,7 @@ def heartbeat(
         return dict(renewed.all())
 
     # Together with what is being finished: the two would lock the same jobs in different orders.
-    return storage.together(write)
+    return storage.shared_write(write)
 
 
 def deregister(storage: Storage, *, owner: str) -> None:
@@ -105,7 +105,7 @@ def renew_lease(storage: Storage, job: Job, *, progress: Mapping[str, Any] | Non
             raise lost(job)
 
     asked_at = time.monotonic()
-    storage.together(renew)
+    storage.shared_write(renew)
     job.lease.renewed(asked_at)
 
 

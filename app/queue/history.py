@@ -20,7 +20,7 @@ from app.db import Storage
 from app.db.driver import read_text
 from app.db.tables import attempts, jobs, marks, now_ms, webhook_events
 from app.events import instant
-from app.queue.checkpoints import read_mark, write_mark
+from app.queue.checkpoints import read_checkpoint, write_checkpoint
 
 MINUTE = 60_000
 _HOUR = 3_600_000
@@ -74,7 +74,7 @@ def _split(counts: Counter[str] | None) -> tuple[int, Counter[str]]:
 
 def keep_history(storage: Storage) -> None:
     """Count the minutes that are over, and keep the counts. Twice at once does no harm."""
-    mark = read_mark(storage, _NAME)
+    mark = read_checkpoint(storage, _NAME)
     history = _load(mark.value if mark else None)
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
@@ -85,7 +85,7 @@ def keep_history(storage: Storage) -> None:
         for since in range(start, until, _AT_ONCE):
             history.add(_count(connection, since, min(until, since + _AT_ONCE)))
     history.until = until
-    write_mark(storage, _NAME, _dump(history))
+    write_checkpoint(storage, _NAME, _dump(history))
 
 
 def read_history(connection: Connection, now: int) -> History:

@@ -1,4 +1,4 @@
-"""The indexes that lead to one page of a list: ids first, from an index that has just these.
+"""Index scans for one page of a list: ids first, from an index that has just these.
 
 Asked for whole rows in the order of their ids, a planner may as well walk the whole table in that
 order. So the ids are found by themselves, in an order that no table has (`id + 0`) where the index

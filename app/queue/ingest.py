@@ -20,9 +20,9 @@ from app.queue.insert_events import (
     JOBS_CHANNEL,
     Batch,
     Written,
-    crowded_keys,
+    contended_keys,
+    insert_batch,
     job_row,
-    write_arrivals,
 )
 from app.rules import Plan
 from app.schemas import load_event
@@ -43,14 +43,14 @@ _BAD_VALUE = (DataError, IntegrityError, UnicodeError, OverflowError)
 
 @dataclass(frozen=True)
 class Accepted:
-    """What became of one event. `jobs` counts the jobs that were written for it now."""
+    """Result of one event. `jobs` counts the jobs that were written for it now."""
 
     status: Literal["accepted", "ignored", "duplicate", "conflict"]
     jobs: int = 0
 
 
 def accept(storage: Storage, batch: Batch) -> list[Accepted | WebhookRejected]:
-    """Write events with their jobs in one transaction, and say what became of each, in order.
+    """Store events with their jobs in one transaction; returns the result of each, in order.
 
     An event whose (hub, id) is known adds nothing: `duplicate` if name and payload are the same,
     else `conflict`, and the other body is kept aside. An event that the database cannot hold comes
@@ -82,8 +82,8 @@ def _accept(storage: Storage, batch: Batch) -> list[Accepted]:
     for tries_left in reversed(range(_TRIES)):
         try:
             with storage.write() as connection:
-                written = write_arrivals(connection, batch)
-                if written.crowded:
+                written = insert_batch(connection, batch)
+                if written.contended:
                     supersede_older(connection, written.jobs)
                 return _answers(connection, batch, written)
         except WriteConflict:
@@ -127,7 +127,7 @@ def add_jobs(
     rows = [job_row(plan, hub=hub, event_row=event_row, now=now) for plan in plans]
     written = insert_rows(connection, jobs, rows)
     identifiers = [identifier for identifier in written if identifier is not None]
-    if crowded_keys(connection, plans):
+    if contended_keys(connection, plans):
         supersede_older(connection, identifiers)
     if connection.dialect.name != "sqlite":
         connection.execute(_NOTIFY)

@@ -34,7 +34,7 @@ _OF_JOBS = ("hub", "rule", "action", "target", "lane", "key", "args", "state")
 
 _NO_DATE = datetime.max.replace(tzinfo=UTC)
 _CLOCK = f"SELECT {clock('sqlite')}"
-_CROWDED = Constant(
+_CONTENDED = Constant(
     select(jobs.c.key)
     # Both states, because that is what the index by key has: with one of them, PostgreSQL may
     # choose the index by time, and read all that waits.
@@ -90,29 +90,29 @@ FROM clock
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, and when by the database's clock.
+    """The written rows, and the time by the database's clock.
 
     `events` has the id of each, in order, or None for one that is known; `jobs` the ids of the jobs
-    of those that are new; `crowded` the keys for which other jobs wait besides.
+    of those that are new; `contended` the keys for which other jobs wait besides.
     """
 
     now: int
     events: list[int | None]
     jobs: list[int]
-    crowded: set[str]
+    contended: set[str]
 
 
-def write_arrivals(connection: Connection, batch: Batch) -> Written:
-    """Write what is new of the batch; on PostgreSQL, workers hear of the jobs at the commit."""
+def insert_batch(connection: Connection, batch: Batch) -> Written:
+    """Insert the new events of the batch; PostgreSQL notifies the workers at the commit."""
     if connection.dialect.name == "sqlite":
         return _write_sqlite(connection, batch)
     return _write_postgresql(connection, batch)
 
 
-def crowded_keys(connection: Connection, plans: Sequence[Plan]) -> set[str]:
-    """Those keys of the plans for which more than one job waits."""
+def contended_keys(connection: Connection, plans: Sequence[Plan]) -> set[str]:
+    """Return the keys of the plans that have more than one waiting job."""
     keys = list({plan.key for plan in plans})
-    return {key for (key,) in _CROWDED.run(connection, keys=keys)}
+    return {key for (key,) in _CONTENDED.run(connection, keys=keys)}
 
 
 def job_row(plan: Plan, *, hub: str, event_row: int, now: int) -> _Row:
@@ -145,8 +145,8 @@ def _write_sqlite(connection: Connection, batch: Batch) -> Written:
         for plan in batch[place][1]
     ]
     written = insert_rows(connection, jobs, [row for _, row in wanted])
-    crowded = crowded_keys(connection, [plan for plan, _ in wanted])
-    return Written(now, events, [each for each in written if each is not None], crowded)
+    contended = contended_keys(connection, [plan for plan, _ in wanted])
+    return Written(now, events, [each for each in written if each is not None], contended)
 
 
 def _write_postgresql(connection: Connection, batch: Batch) -> Written:
@@ -179,8 +179,8 @@ def _write_postgresql(connection: Connection, batch: Batch) -> Written:
     ]
     keys = Counter(key for _, key in made)
     # A statement does not see what it writes.
-    crowded = {key for key, count in keys.items() if count > 1} | set(waited_for)
-    return Written(now, events, [row_id for row_id, _ in made], crowded)
+    contended = {key for key, count in keys.items() if count > 1} | set(waited_for)
+    return Written(now, events, [row_id for row_id, _ in made], contended)
 
 
 def _oldest_first(batch: Batch) -> list[int]:

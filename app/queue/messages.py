@@ -1,4 +1,4 @@
-"""What is sent to a destination, kept byte for byte over all attempts of its job."""
+"""Messages to destinations, kept byte for byte over all attempts of a job."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def keep_unless_newer(storage: Storage, job: Job, *, body: bytes, content_type: 
 
 def _keep(storage: Storage, wanted: _Wanted) -> bool:
     asked_at = time.monotonic()
-    kept = storage.gather(_keep_all, wanted)
+    kept = storage.batched_write(_keep_all, wanted)
     wanted.job.lease.renewed(asked_at)
     return kept
 

@@ -63,7 +63,7 @@ def retry_job(storage: Storage, identifier: int) -> RetriedState:
     """
     with storage.write() as connection:
         state = retry_in(connection, identifier)
-        ring(connection)
+        notify_workers(connection)
         return state
 
 
@@ -139,7 +139,7 @@ def replay_event(storage: Storage, identifier: int, plans: Sequence[Plan]) -> Re
     """
     with storage.write() as connection:
         replayed = replay_in(connection, identifier, plans)
-        ring(connection)
+        notify_workers(connection)
         return replayed
 
 
@@ -243,11 +243,11 @@ def resume(storage: Storage, destination: str) -> None:
                 probe_at=case((state.breaker == "open", now_ms()), else_=state.probe_at),
             )
         )
-        ring(connection)
+        notify_workers(connection)
 
 
-def ring(connection: Connection) -> None:
-    """Wake the workers at the commit. On SQLite they see the commit itself."""
+def notify_workers(connection: Connection) -> None:
+    """Notify the workers at the commit. On SQLite they see the commit itself."""
     if connection.dialect.name != "sqlite":
         connection.execute(select(func.pg_notify(JOBS_CHANNEL, "")))
 
@@ -295,7 +295,7 @@ def retry_where(
                     states[retry_in(connection, identifier)] += 1
                 except (NoSuchRecord, VerbRefused) as error:
                     refused[error.reason] += 1
-            ring(connection)
+            notify_workers(connection)
     return Retried(states["waiting"], states["superseded"], refused, page.next)
 
 
@@ -330,7 +330,7 @@ def replay_where(
                 events += 1
                 made += len(replayed.made)
                 active += len(replayed.active)
-            ring(connection)
+            notify_workers(connection)
     return ReplayedMany(events, made, active, refused, page.next)
 
 

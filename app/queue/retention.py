@@ -1,7 +1,7 @@
-"""The verb *prune*: finished events leave after their time, in small batches.
+"""Retention: delete finished events after their time, in small batches.
 
 Dead and waiting jobs are never removed, nor is their event: they wait for a person or for their
-time. Each batch is a transaction of its own, so that the door never waits long.
+time. Each batch is a transaction of its own, so that webhooks never wait long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an operator asks the ledger: events, jobs and attempts, by page and one by one.
+"""Queries of operators: events, jobs and attempts, by page and one by one.
 
 Read-only; figures about all jobs are in `stats` and `history`. Ids called `id` are the
 ledger's own numbers; `event_id` is Amplience's id of an event, unique within its hub.

@@ -215,7 +215,7 @@ class Overview:
 
     @property
     def dead(self) -> int:
-        """Jobs that were given up."""
+        """Jobs that failed for good."""
         return sum(group.jobs for group in self.dead_groups)
 
     @property
@@ -227,7 +227,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class DestinationRow:
-    """How a destination fares, and its queue.
+    """State of a destination, and its queue.
 
     `breaker` is `closed` (all is well), `open` (nothing is sent until `probe_at`) or `half-open`
     (one probe). `oldest_age` is that of the oldest job that is not done. `configured` is false for
@@ -249,7 +249,7 @@ class DestinationRow:
 
 
 def overview(storage: Storage) -> Overview:
-    """Read how the work goes, all at one moment."""
+    """Read the current state of queues, workers, destinations and quotas, all at one moment."""
     with storage.read() as connection:
         now = connection.execute(select(now_ms())).scalar_one()
         last, live = connection.execute(
@@ -332,7 +332,7 @@ def _destination(
 
 @dataclass(frozen=True)
 class Readiness:
-    """How the work goes; None where there is nothing to tell.
+    """Age of the newest heartbeat and lateness of the oldest due job; None without one.
 
     `worker_beat_age`: seconds since the last heartbeat of any worker. `oldest_due_seconds`: how
     long the first waiting job has been due.

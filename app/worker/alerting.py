@@ -26,9 +26,9 @@ from app.queue.alerts import (
     SILENT_MS,
     Alert,
     alert_queue,
-    look,
+    find_alerts,
     raise_alert,
-    was_raised_lately,
+    was_raised_recently,
 )
 from app.worker.running import Runner
 
@@ -49,7 +49,7 @@ _log = structlog.get_logger(__name__)
 def watch(settings: Settings, storage: Storage) -> None:
     """Look for what an operator should know, and tell it once over all processes."""
     limit = round(settings.alerts.oldest_waiting * 1000)
-    for alert in look(storage, oldest_waiting_ms=limit):
+    for alert in find_alerts(storage, oldest_waiting_ms=limit):
         tell(settings, storage, alert)
 
 
@@ -123,7 +123,7 @@ class RefusalAlarm:
     def _tell(self, alert: Alert, now: float) -> None:
         # Another process may have told it just before the hour was full.
         before = replace(alert, once=_hour(now - _HOUR))
-        if not was_raised_lately(self._storage, before):
+        if not was_raised_recently(self._storage, before):
             tell(self._settings, self._storage, alert)
 
 

@@ -19,7 +19,7 @@ from app.db import Storage, upgrade_schema
 from app.db.tables import jobs, webhook_events
 from app.operations.missed import MissedWebhooks
 from app.operations.webhook_log import read_entry
-from app.queue.checkpoints import write_mark
+from app.queue.checkpoints import write_checkpoint
 from app.queue.search import list_jobs
 from sandbox import SandboxOptions, SandboxServer
 from tests.cli.conftest import invoke
@@ -339,7 +339,7 @@ def test_mark_that_cannot_be_read_or_is_of_the_future_hides_nothing(
     [item] = create(sandbox)
     assert sandbox.settle()
     webhook = next(iter(sandbox.state.webhooks))
-    write_mark(storage, f"missed:main:{webhook}", kept)
+    write_checkpoint(storage, f"missed:main:{webhook}", kept)
     invoke(*MISSED, env=missing)
     assert written(storage) == {("missed", item, "localize")}
 

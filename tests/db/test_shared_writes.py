@@ -41,9 +41,9 @@ def at_once(storage: Storage, *verbs: Verb) -> list[str | BaseException]:
         return str(connection.execute(select(func.count()).select_from(marks)).scalar_one())
 
     with ThreadPoolExecutor(len(verbs) + 1) as threads:
-        leading = threads.submit(storage.together, first)
+        leading = threads.submit(storage.shared_write, first)
         assert begun.wait(5)
-        asked = [threads.submit(storage.together, verb) for verb in verbs]
+        asked = [threads.submit(storage.shared_write, verb) for verb in verbs]
         group = storage._shared._group
         while len(group._line) < len(verbs):
             time.sleep(0.001)
@@ -77,7 +77,7 @@ def test_verb_that_refuses_harms_no_other(storage: Storage) -> None:
 
 
 def test_value_that_the_database_refuses_harms_no_other(storage: Storage) -> None:
-    storage.together(note("known"))
+    storage.shared_write(note("known"))
     first, refused, last = at_once(storage, note("a"), note("known"), note("b"))
     assert (first, last) == ("a", "b")
     assert "UNIQUE" in str(refused).upper()
@@ -94,7 +94,7 @@ def test_group_that_met_a_deadlock_is_written_one_by_one(storage: Storage) -> No
     if storage.is_sqlite:
         pytest.skip("SQLite has one writer")
     for name in ("a", "b"):
-        storage.together(note(name))
+        storage.shared_write(note(name))
 
     def touch(name: str) -> Verb:
         def verb(connection: Connection) -> str:

@@ -137,7 +137,7 @@ def test_connection_that_was_cut_while_it_lay_idle_is_opened_anew(storage: Stora
 
     def used() -> set[int]:
         found = set()
-        for way in (storage.read, storage.at_once, storage.write):
+        for way in (storage.read, storage.write):
             with way() as connection:
                 found.add(backend(connection))
         return found

@@ -86,7 +86,7 @@ def at_once(storage: Storage, *asks: Callable[[], Any]) -> list[Any]:
         assert go_on.wait(5)
 
     with ThreadPoolExecutor(len(asks) + 1) as threads:
-        leading = threads.submit(storage.together, first)
+        leading = threads.submit(storage.shared_write, first)
         assert begun.wait(5)
         asked = []
         for number, ask in enumerate(asks, start=1):

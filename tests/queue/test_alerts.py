@@ -8,7 +8,7 @@ from app.advice import ALERTS
 from app.db import Storage
 from app.db.tables import beats, destination_states, jobs, webhook_events
 from app.queue import accept, finish, heartbeat, record_health
-from app.queue.alerts import Alert, look, raise_alert
+from app.queue.alerts import Alert, find_alerts, raise_alert
 from app.queue.limits import OPEN_AFTER
 from app.retry import Decision
 from tests.queue.making import accept_items, claim_one, event, forward_plan
@@ -18,7 +18,7 @@ DEAD = Decision("dead", "failed", "destination-refused")
 
 
 def slugs(storage: Storage) -> list[str]:
-    return [alert.slug for alert in look(storage, oldest_waiting_ms=FIVE_MINUTES)]
+    return [alert.slug for alert in find_alerts(storage, oldest_waiting_ms=FIVE_MINUTES)]
 
 
 def test_quiet_ledger_has_nothing_to_tell(storage: Storage) -> None:
@@ -31,7 +31,7 @@ def test_dead_jobs_of_one_reason_are_one_alert(storage: Storage) -> None:
     accept_items(storage, 3)
     for _ in range(3):
         finish(storage, claim_one(storage), DEAD)
-    [alert] = look(storage, oldest_waiting_ms=FIVE_MINUTES)
+    [alert] = find_alerts(storage, oldest_waiting_ms=FIVE_MINUTES)
     assert (alert.slug, alert.subject) == ("job-dead", "forward default: destination-refused")
     assert alert.facts["jobs"] == 3
     assert alert.text.startswith("3 jobs of forward for default given up: destination-refused. It")
@@ -46,7 +46,7 @@ def test_dead_job_is_the_same_alert_in_the_hour_that_follows(storage: Storage) -
         last_hour = jobs.c.finished_at - jobs.c.finished_at % an_hour - 1
         connection.execute(update(jobs).values(finished_at=last_hour))
         died = connection.execute(select(jobs.c.finished_at)).scalar_one()
-    [alert] = look(storage, oldest_waiting_ms=FIVE_MINUTES)
+    [alert] = find_alerts(storage, oldest_waiting_ms=FIVE_MINUTES)
     assert alert.once == str(died // an_hour)
 
 
@@ -60,7 +60,7 @@ def test_every_alert_is_a_sentence_and_says_what_to_do(storage: Storage) -> None
         record_health(storage, "search", "bad")
     with storage.write() as connection:
         connection.execute(update(jobs).values(run_at=jobs.c.run_at - FIVE_MINUTES - 1000))
-    found = look(storage, oldest_waiting_ms=FIVE_MINUTES)
+    found = find_alerts(storage, oldest_waiting_ms=FIVE_MINUTES)
     assert {alert.slug for alert in found} == set(ALERTS) - {
         "amplience-refusing",
         "destination-closed",

@@ -22,7 +22,7 @@ from app.db import Storage, driver
 from app.db.tables import attempts, event_items, jobs, now_ms, sent_items, webhook_events
 from app.events import instant
 from app.queue import accept, claim, due_times, finish, pagination, prune, readiness, waiting_queues
-from app.queue.alerts import Alert, look, was_raised_lately
+from app.queue.alerts import Alert, find_alerts, was_raised_recently
 from app.queue.claim import due_next
 from app.queue.filters import STATES, EventFilter, JobFilter
 from app.queue.history import keep_history, last_day, last_hour, recent
@@ -215,9 +215,9 @@ QUERIES: list[tuple[str, Query, set[str]]] = [
     ("hour", last_hour, {"jobs_finished", "webhook_events_received"}),
     ("day", last_day, {"jobs_finished", "webhook_events_received"}),
     ("history", keep_history, {"jobs_finished", "webhook_events_received"}),
-    ("alerts", lambda of: look(of, oldest_waiting_ms=1), {"jobs_due"}),
+    ("alerts", lambda of: find_alerts(of, oldest_waiting_ms=1), {"jobs_due"}),
     ("refusals", refusals, {"attempts_job"}),
-    ("alert: known", lambda of: was_raised_lately(of, Alert("x", "y", "1")), set()),
+    ("alert: known", lambda of: was_raised_recently(of, Alert("x", "y", "1")), set()),
     ("find", lambda of: find_event(of, "e2000"), set()),
     ("event", lambda of: show_event(of, 2001), {"jobs_event", "attempts_job"}),
     ("job", lambda of: show_job(of, 2000), {"attempts_job"}),
