@@ -32,21 +32,21 @@ from app.config import (
     Settings,
 )
 from app.config.settings import AMPLIENCE_RETRY
+from app.db import GroupCommit, Storage
 from app.destinations.sending import DestinationClient
 from app.destinations.trial import Trial, try_destination
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
-from app.ledger import Accepted, Job, Pace, Readiness, accept, prune, readiness
-from app.ledger.history import keep_history
 from app.observability import webhooks_by_outcome
 from app.operations.missed import MissedWebhooks
+from app.queue import Accepted, Job, Limits, Readiness, accept, prune, readiness
+from app.queue.history import keep_history
 from app.rules import Plan
-from app.storage import GroupCommit, Storage
 from app.worker import Chore, Runner, Worker, WorkerOptions
 from app.worker.alerting import (
     RefusalAlarm,
     SignatureWatch,
-    alert_paces,
+    alert_limits,
     send_alerts_alone,
     tell,
     watch,
@@ -146,8 +146,8 @@ def build_worker(
         worker = Worker(
             storage=storage,
             run_job=runner.run,
-            lanes=_lanes(settings),
-            paces=_paces(settings),
+            queues=_queues(settings),
+            limits=_limits(settings),
             chores=_chores(settings, storage),
             options=options,
         )
@@ -207,12 +207,12 @@ def _schedules(settings: Settings) -> Callable[[Job], RetrySchedule]:
     return schedule
 
 
-def _paces(settings: Settings) -> dict[str, Pace]:
+def _limits(settings: Settings) -> dict[str, Limits]:
     content = {
-        f"forward:{place.name}": Pace(place.name, place.rate, place.concurrency)
+        f"forward:{place.name}": Limits(place.name, place.rate, place.concurrency)
         for place in settings.destinations
     }
-    return content | alert_paces(settings)
+    return content | alert_limits(settings)
 
 
 def _chores(settings: Settings, storage: Storage) -> list[Chore]:
@@ -288,13 +288,15 @@ def look_from_the_web(settings: Settings, storage: Storage, signatures: Signatur
     with closing(DestinationClient()) as sender:
         action = _to_destination(settings, SendAlert(sender=sender, clock=time.time))
         runner = Runner(storage=storage, actions={"alert": action}, schedule=_schedules(settings))
-        send_alerts_alone(storage, runner, alert_paces(settings))
+        send_alerts_alone(storage, runner, alert_limits(settings))
 
 
-def _lanes(settings: Settings) -> set[str]:
-    """Name the lanes that may have jobs: those of the rules, and those that commands can fill."""
-    lanes = {f"forward:{place.name}" for place in settings.destinations} | {*alert_paces(settings)}
+def _queues(settings: Settings) -> set[str]:
+    """Name the queues that may have jobs: those of the rules, and those that commands can fill."""
+    queues = {f"forward:{place.name}" for place in settings.destinations} | {
+        *alert_limits(settings)
+    }
     for hub in settings.hubs:
         if hub.credentials:
-            lanes |= {f"localize:{hub.key}", f"unpublish:{hub.key}"}
-    return lanes
+            queues |= {f"localize:{hub.key}", f"unpublish:{hub.key}"}
+    return queues

@@ -47,7 +47,7 @@ class FollowUp:
 
     action: Literal["localize", "forward", "unpublish"]
     target: str
-    lane: str
+    queue: str
     key: str
     args: Mapping[str, Any]
 

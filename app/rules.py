@@ -36,7 +36,7 @@ class Plan:
 
     `target` is the destination's name for a forward, else the hub's key. `key` names the thing
     that only one running job at a time may touch (an item's variants; an item at a destination).
-    `lane` groups the jobs that wait for the same outside service, so that a slow one holds up no
+    `queue` groups the jobs that wait for the same outside service, so that a slow one holds up no
     other. `version` orders the jobs of one key: the database's time at which the event arrived,
     in milliseconds since 1970; 0 stands for the time of writing. `args` is what the action needs,
     as plain JSON: a job keeps it, so that a change of the rules does not change work that was
@@ -47,7 +47,7 @@ class Plan:
     rule: str
     action: ActionName
     target: str
-    lane: str
+    queue: str
     key: str
     version: int = 0
     args: Mapping[str, Any] = field(default_factory=dict)
@@ -210,7 +210,7 @@ def _localize(event: WebhookEvent, rule: Rule, spec: LocalizeSpec) -> Plan:
         rule=rule.name,
         action="localize",
         target=event.hub,
-        lane=f"localize:{event.hub}",
+        queue=f"localize:{event.hub}",
         key=f"localize:{event.hub}:{event.item_id}",
         args={
             **_item(event),
@@ -235,7 +235,7 @@ def _forward(
         rule=rule.name,
         action="forward",
         target=target,
-        lane=f"forward:{target}",
+        queue=f"forward:{target}",
         # A build hook builds everything: of all items' events, the newest is enough.
         key=key_of_all_items(target) if whole else f"forward:{target}:{event.hub}:{event.item_id}",
         delay=place.coalesce if place else 0.0,
@@ -259,7 +259,7 @@ def _unpublish(event: WebhookEvent, rule: Rule, spec: UnpublishSpec) -> Plan:
         rule=rule.name,
         action="unpublish",
         target=event.hub,
-        lane=f"unpublish:{event.hub}",
+        queue=f"unpublish:{event.hub}",
         key=f"unpublish:{event.hub}:{event.item_id}",
         args={**_item(event), "to": list(dict.fromkeys(spec.to))},
     )

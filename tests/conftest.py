@@ -14,8 +14,8 @@ from hypothesis import settings
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import metadata
+from app.db import Storage, upgrade_schema
+from app.db.tables import metadata
 
 # How long an example takes depends on how busy the machine is.
 settings.register_profile("dc-relay", deadline=None)

@@ -17,9 +17,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from app.actions.forward import ForwardTiming
 from app.bootstrap import build_web, build_worker
 from app.config import Settings, load_settings
-from app.ledger import Counts, counts
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import attempts, beats, jobs
+from app.db import Storage, upgrade_schema
+from app.db.tables import attempts, beats, jobs
+from app.queue import Counts, counts
 from app.web import create_app
 from app.worker import WorkerOptions
 from sandbox import SandboxServer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.errors import NotFound
-from app.ledger import Job
+from app.queue import Job
 from app.retry import Failed, LookAgain
 
 

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.config import Destination
-from app.ledger import Job, hold, keep_message, keep_unless_newer, kept_message, newer_was_sent
-from app.ledger.upcoming import due_next
+from app.db import Storage
+from app.queue import (
+    Job,
+    keep_message,
+    keep_unless_newer,
+    kept_message,
+    newer_was_sent,
+    renew_lease,
+)
+from app.queue.claim import due_next
 from app.retry import Failed, Outcome
-from app.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Attempt:
         `progress`, where given, replaces what the job remembers: the next attempt finds it even
         if this one's process ends within the side effect.
         """
-        hold(self.storage, self.job, progress=progress)
+        renew_lease(self.storage, self.job, progress=progress)
 
     def newer_was_sent(self) -> bool:
         """Tell whether the job's destination has taken a newer version of its item already."""

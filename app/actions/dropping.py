@@ -17,8 +17,8 @@ from app.config import Destination
 from app.destinations.message import ItemFacts, Message, Origin, content_deleted
 from app.errors import NotFound
 from app.events import ContentItem
-from app.ledger import Job
-from app.ledger.coalescing import DELETED
+from app.queue import Job
+from app.queue.coalescing import DELETED
 from app.retry import Failed, Outcome, Skipped, Succeeded, Superseded
 
 

@@ -33,8 +33,8 @@ from app.config import Destination
 from app.destinations.message import ItemFacts, Message, Origin, Published, content_published
 from app.destinations.sending import Answer
 from app.errors import NotFound, StorageUnavailable
-from app.ledger import Job
-from app.ledger.coalescing import DELETED
+from app.queue import Job
+from app.queue.coalescing import DELETED
 from app.retry import Failed, LookAgain, Outcome, Skipped, Succeeded, Superseded
 
 _log = structlog.get_logger(__name__)

@@ -19,9 +19,9 @@ from app.actions.attempt import Attempt
 from app.amplience.publishing import PUBLISHED
 from app.errors import AmplienceError, NotFound, Refused, Unauthorized
 from app.events import ContentItem
-from app.ledger import Job
-from app.ledger.coalescing import DELETED
-from app.ledger.quotas import reserve_publish
+from app.queue import Job
+from app.queue.coalescing import DELETED
+from app.queue.quotas import reserve_publish
 from app.retry import Failed, FollowUp, LookAgain, Outcome, Skipped, Succeeded
 from app.rules import ITEM
 
@@ -194,7 +194,7 @@ def _deletion(job: Job, item: ContentItem, destination: str) -> FollowUp:
     return FollowUp(
         action="forward",
         target=destination,
-        lane=f"forward:{destination}",
+        queue=f"forward:{destination}",
         key=f"forward:{destination}:{job.hub}:{item.id}",
         args={
             "kind": DELETED,

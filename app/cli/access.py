@@ -12,6 +12,7 @@ import click
 from app.amplience.management import ManagementClient
 from app.cli.common import SETTINGS, json_option, with_options
 from app.config import Hub, Settings
+from app.db import Storage, check_schema
 from app.errors import (
     AppError,
     NoSuchRecord,
@@ -19,11 +20,10 @@ from app.errors import (
     StorageUnavailable,
     VerbRefused,
 )
-from app.ledger.paging import DEFAULT_LIMIT, LONGEST_PAGE, CursorInvalid
 from app.observability import Mask
 from app.operations import RequestInvalid
 from app.operations.connection_errors import error_text
-from app.storage import Storage, check_schema
+from app.queue.pagination import DEFAULT_LIMIT, LONGEST_PAGE, CursorInvalid
 
 _DATABASE_TIMEOUT = 30.0
 

@@ -27,8 +27,8 @@ from app.cli.common import (
 )
 from app.cli.output import Progress, print_json
 from app.config import Hub, Settings
+from app.db import Storage
 from app.errors import AmplienceError, StorageUnavailable
-from app.ledger.bulk import RunState, dead_items, published_before
 from app.operations.bulk import BulkItem, BulkOperation, BulkSession, dry_run, is_over
 from app.operations.localize import LocalizeExisting, localize_spec
 from app.operations.published import Removals
@@ -38,7 +38,7 @@ from app.operations.unpublish_archived import (
     default_destinations,
     default_per_minute,
 )
-from app.storage import Storage
+from app.queue.bulk import RunState, dead_items, published_before
 
 SOME_FAILED = 1
 NOT_FINISHED = 3

@@ -26,8 +26,8 @@ import requests
 
 from app.cli.sandbox import interrupt_on_signals
 from app.cli.sandbox import settings as sandbox_settings
-from app.ledger import Counts, counts
-from app.storage import Storage
+from app.db import Storage
+from app.queue import Counts, counts
 from sandbox import SandboxOptions, SandboxServer
 
 _ENDED_WELL = frozenset({"succeeded", "skipped", "superseded"})

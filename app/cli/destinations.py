@@ -14,12 +14,12 @@ from app.cli.access import open_database
 from app.cli.common import choose_destination, json_option, settings_or_exit, unknown_destination
 from app.cli.output import age, print_json, print_table
 from app.config import Settings
+from app.db import Storage
 from app.destinations.hiding import masked_url
-from app.ledger.mending import pause as pause_destination
-from app.ledger.mending import resume as resume_destination
-from app.ledger.numbers import DestinationRow, list_destinations
-from app.ledger.sent import forget_sent
-from app.storage import Storage
+from app.queue.delivered_versions import forget_sent
+from app.queue.operator import pause as pause_destination
+from app.queue.operator import resume as resume_destination
+from app.queue.stats import DestinationRow, list_destinations
 from app.web.api import schemas
 
 

@@ -23,12 +23,10 @@ from app.cli.output import counted, print_json, print_pairs, print_table
 from app.cli.sampling import event_name, sample
 from app.config import Settings
 from app.events import WebhookEvent
-from app.ledger.filters import STATES, EventFilter
-from app.ledger.mending import replay_event
-from app.ledger.mending_many import replay_where
-from app.ledger.planning import planner, reread
-from app.ledger.records import EventStory
-from app.ledger.searching import count_events, find_event, list_events, read_event, show_event
+from app.queue.filters import STATES, EventFilter
+from app.queue.operator import planner, replay_event, replay_where, reread
+from app.queue.records import EventStory
+from app.queue.search import count_events, find_event, list_events, read_event, show_event
 from app.rules import Explanation, Plan
 from app.schemas import load_event
 from app.web.api import schemas

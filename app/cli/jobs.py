@@ -12,12 +12,11 @@ from app.advice import of_reason
 from app.cli.access import each_page, open_database, page_options, print_next
 from app.cli.common import json_option, settings_or_exit, with_options, yes_option
 from app.cli.output import counted, print_json, print_pairs, print_table
-from app.ledger.filters import STATES, JobFilter
-from app.ledger.mending import cancel_job, retry_job
-from app.ledger.mending_many import retry_where
-from app.ledger.records import JobStory
-from app.ledger.searching import count_jobs, list_jobs, show_job
-from app.storage import Storage
+from app.db import Storage
+from app.queue.filters import STATES, JobFilter
+from app.queue.operator import cancel_job, retry_job, retry_where
+from app.queue.records import JobStory
+from app.queue.search import count_jobs, list_jobs, show_job
 from app.web.api import schemas
 
 _JOB_ID = click.IntRange(1, 1 << 62)

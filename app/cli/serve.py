@@ -22,8 +22,8 @@ import click
 import structlog
 
 from app.cli.common import settings_or_exit, start_observing
-from app.storage import Storage, check_schema, upgrade_schema
-from app.storage.schema import current_revision
+from app.db import Storage, check_schema, upgrade_schema
+from app.db.migrate import current_revision
 
 _log = structlog.get_logger(__name__)
 

@@ -14,9 +14,9 @@ import click
 from app import __version__
 from app.bootstrap import build_worker
 from app.cli.common import settings_or_exit, start_observing
+from app.db import Storage, check_schema, upgrade_schema
+from app.db.tables import SCHEMA_REVISION
 from app.observability import tracing
-from app.storage import Storage, check_schema, upgrade_schema
-from app.storage.tables import SCHEMA_REVISION
 
 _UPGRADE_TIMEOUT = 30.0
 

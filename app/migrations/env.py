@@ -5,7 +5,7 @@ The caller holds the lock and the transaction, so that a migration is whole or n
 
 from alembic import context
 
-from app.storage.tables import metadata
+from app.db.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -19,10 +19,11 @@ from app.amplience.facets import FacetQuery
 from app.amplience.management import ManagementClient
 from app.amplience.management_http import PAGE_SIZE
 from app.config import Hub, Rule, Settings
+from app.db import Storage
 from app.errors import AmplienceError
 from app.events import ContentItem, WebhookEvent
-from app.ledger import readiness
-from app.ledger.bulk import (
+from app.queue import readiness
+from app.queue.bulk import (
     ORIGIN,
     BulkRun,
     RunState,
@@ -33,7 +34,6 @@ from app.ledger.bulk import (
     run_state,
 )
 from app.rules import Plan
-from app.storage import Storage
 
 _RETRY_PAUSES = (0.5, 2.0, 10.0, 30.0)
 # A worker's heartbeat comes every 2.5 s; one that is silent for longer is gone.

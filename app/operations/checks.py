@@ -32,13 +32,13 @@ from app.config import (
     PersonalAccessToken,
     Settings,
 )
+from app.db import Storage, check_schema
+from app.db.tables import SCHEMA_REVISION
 from app.destinations.connection import AddressRefused, DestinationPools, Trust
 from app.destinations.sending import PRIVATE_ADDRESS, masked_url
 from app.errors import AmplienceError, AppError, NotFound, Unauthorized, Unavailable
 from app.observability import Mask
 from app.operations.connection_errors import NAME_UNKNOWN, error_text, why_no_answer
-from app.storage import Storage, check_schema
-from app.storage.tables import SCHEMA_REVISION
 
 _SOURCES = {"fresh": "the Fresh API", "cdn": "the CDN", "staging": "the staging environment"}
 

@@ -19,6 +19,7 @@ from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
 from app.amplience.webhooks import WebhookLogPage
 from app.config import Destination, Hub, Rule
+from app.db import Storage
 from app.errors import NotFound, WebhookRejected
 from app.events import (
     ContentItem,
@@ -28,12 +29,11 @@ from app.events import (
     read_moment,
     without_future_dates,
 )
-from app.ledger import accept
-from app.ledger.marks import known_event_ids, read_mark, write_mark
 from app.operations.webhook_log import LoggedRequest, own_webhooks, read_entry
+from app.queue import accept
+from app.queue.checkpoints import known_event_ids, read_checkpoint, write_checkpoint
 from app.rules import Plan, match
 from app.schemas import load_event
-from app.storage import Storage
 
 ORIGIN = "missed"
 # A request that was under way when the log was read has ended by then, one way or the other.
@@ -99,18 +99,18 @@ class MissedWebhooks:
             if _is_past(moments, bound):
                 break
         if newest and not dry_run:
-            write_mark(self.storage, mark, {"until": isoformat(newest)})
+            write_checkpoint(self.storage, mark, {"until": isoformat(newest)})
         return report
 
     def read_lately(self, webhook_id: str, *, within: float) -> bool:
         """Tell whether the log was read within so many seconds, maybe by another process."""
-        mark = read_mark(self.storage, f"missed:{self.hub.key}:{webhook_id}")
+        mark = read_checkpoint(self.storage, f"missed:{self.hub.key}:{webhook_id}")
         return mark is not None and mark.age < within
 
     def _bound(self, mark: str, since: float) -> datetime:
         now = self._now()
         bound = now - timedelta(seconds=since)
-        kept = read_mark(self.storage, mark)
+        kept = read_checkpoint(self.storage, mark)
         until = (
             read_moment(kept.value.get("until")) if kept and isinstance(kept.value, dict) else None
         )

@@ -16,10 +16,10 @@ from app.amplience.delivery import DeliveredContent, DeliveryClient
 from app.config import Destination, ForwardSpec, Hub, Rule, Settings, Where
 from app.errors import Refused
 from app.events import WebhookEvent
-from app.ledger.coalescing import DELETED
 from app.operations import RequestInvalid
 from app.operations.bulk import BulkItem, BulkOperation, Part, rules_of
 from app.operations.published import Removals, published_pages
+from app.queue.coalescing import DELETED
 from app.rules import Plan, match
 
 

@@ -16,8 +16,8 @@ from app.amplience.management import ManagementClient
 from app.amplience.publishing import PUBLISHED
 from app.config import Hub, Rule, Settings, UnpublishSpec
 from app.events import WebhookEvent
-from app.ledger.quotas import BULK_LEAVES
 from app.operations.bulk import BulkItem, BulkOperation, Part, bulk_item, found_items, rules_of
+from app.queue.quotas import BULK_LEAVES
 from app.rules import Plan, match
 
 # Unpublishing an item that is not published is an error, so only those are asked for.

@@ -14,12 +14,12 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, gener
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.db import Storage
 from app.errors import StorageUnavailable
-from app.ledger.durations import BOUNDS, Durations, done_lately
-from app.ledger.numbers import Overview, Recent, overview, recent
-from app.ledger.pacing import Standing, standings
 from app.observability.metrics import door_counters
-from app.storage import Storage
+from app.queue.history import BOUNDS, Durations, Recent, done_lately, recent
+from app.queue.limits import DestinationState, read_destination_states
+from app.queue.stats import Overview, overview
 from app.web.auth import AdminGate, refusal
 from app.web.services import OperatorServices
 
@@ -64,7 +64,7 @@ class LedgerCollector(Collector):
         try:
             found, latest = overview(self._storage), recent(self._storage)
             done = done_lately(self._storage, last_ms=60_000)
-            fare = standings(self._storage)
+            states = read_destination_states(self._storage)
         except StorageUnavailable:
             yield _gauge("dc_relay_database_up", "Whether the database answered.", 0)
             return
@@ -72,7 +72,7 @@ class LedgerCollector(Collector):
         yield from _queues(found)
         yield from _dead(found)
         yield from _workers(found)
-        yield from _destinations({name: Standing() for name in self._names} | fare)
+        yield from _destinations({name: DestinationState() for name in self._names} | states)
         yield _quotas(found)
         yield from _recent(latest)
         yield from _done(done)
@@ -97,12 +97,12 @@ def _queues(found: Overview) -> Iterator[Metric]:
         "How long the first waiting job could have run already. 0 when none is due.",
         labels=labels,
     )
-    for lane in found.lanes:
-        place = [lane.action, lane.target]
-        jobs.add_metric([*place, "waiting"], lane.waiting)
-        jobs.add_metric([*place, "running"], lane.running)
-        oldest.add_metric(place, lane.oldest_age or 0)
-        due.add_metric(place, lane.due_age or 0)
+    for queue in found.queues:
+        place = [queue.action, queue.target]
+        jobs.add_metric([*place, "waiting"], queue.waiting)
+        jobs.add_metric([*place, "running"], queue.running)
+        oldest.add_metric(place, queue.oldest_age or 0)
+        due.add_metric(place, queue.due_age or 0)
     yield from (jobs, oldest, due)
     yield _gauge(
         "dc_relay_oldest_seconds",
@@ -132,7 +132,7 @@ def _workers(found: Overview) -> Iterator[Metric]:
         )
 
 
-def _destinations(fare: Mapping[str, Standing]) -> Iterator[Metric]:
+def _destinations(states: Mapping[str, DestinationState]) -> Iterator[Metric]:
     held = GaugeMetricFamily(
         "dc_relay_destination_held",
         "1 for a destination that is sent nothing: paused, or its breaker is not closed.",
@@ -143,11 +143,11 @@ def _destinations(fare: Mapping[str, Standing]) -> Iterator[Metric]:
         "1 for the state that a destination's breaker is in.",
         labels=["destination", "state"],
     )
-    for name, standing in sorted(fare.items()):
-        held.add_metric([name, "paused"], standing.paused)
-        held.add_metric([name, "breaker"], standing.breaker != "closed")
+    for name, found in sorted(states.items()):
+        held.add_metric([name, "paused"], found.paused)
+        held.add_metric([name, "breaker"], found.breaker != "closed")
         for state in ("closed", "open", "half-open"):
-            breaker.add_metric([name, state], standing.breaker == state)
+            breaker.add_metric([name, state], found.breaker == state)
     yield from (held, breaker)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from flask import Flask, Response
 
 from app.errors import NoSuchRecord, RefusedRequest, VerbRefused
-from app.ledger.paging import CursorInvalid
+from app.queue.pagination import CursorInvalid
 from app.web.errors import problem
 
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.config import Destination, Settings
+from app.db import Storage
 from app.destinations.trial import Trial
 from app.events import WebhookEvent
-from app.ledger import Accepted, Readiness
+from app.queue import Accepted, Readiness
 from app.rules import Plan
-from app.storage import Storage
 
 
 class DoorLedger(Protocol):

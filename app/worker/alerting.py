@@ -18,18 +18,18 @@ from threading import Lock
 import structlog
 
 from app.config import Settings
+from app.db import Storage
 from app.errors import StorageUnavailable
-from app.ledger import Job, Pace, claim, readiness
-from app.ledger.watching import (
+from app.observability import report
+from app.queue import Job, Limits, claim, readiness
+from app.queue.alerts import (
     SILENT_MS,
     Alert,
-    alert_lane,
-    look,
+    alert_queue,
+    find_alerts,
     raise_alert,
-    was_raised_lately,
+    was_raised_recently,
 )
-from app.observability import report
-from app.storage import Storage
 from app.worker.running import Runner
 
 # A dead job and a destination's breaker are reported by the worker that sees them.
@@ -49,7 +49,7 @@ _log = structlog.get_logger(__name__)
 def watch(settings: Settings, storage: Storage) -> None:
     """Look for what an operator should know, and tell it once over all processes."""
     limit = round(settings.alerts.oldest_waiting * 1000)
-    for alert in look(storage, oldest_waiting_ms=limit):
+    for alert in find_alerts(storage, oldest_waiting_ms=limit):
         tell(settings, storage, alert)
 
 
@@ -62,17 +62,17 @@ def tell(settings: Settings, storage: Storage, alert: Alert) -> None:
         report(f"alert: {alert.slug}", **alert.told)
 
 
-def alert_paces(settings: Settings) -> dict[str, Pace]:
-    """The lanes of alerts, with their destinations' limits."""
+def alert_limits(settings: Settings) -> dict[str, Limits]:
+    """The queues of alerts, with their destinations' limits."""
     places = [settings.destination(name) for name in settings.alerts.to]
     return {
-        alert_lane(place.name): Pace(place.name, place.rate, place.concurrency)
+        alert_queue(place.name): Limits(place.name, place.rate, place.concurrency)
         for place in places
         if place is not None
     }
 
 
-def send_alerts_alone(storage: Storage, runner: Runner, paces: Mapping[str, Pace]) -> int:
+def send_alerts_alone(storage: Storage, runner: Runner, limits: Mapping[str, Limits]) -> int:
     """Send the alerts that are due if no worker lives to do it; returns how many were tried.
 
     Their leases are not renewed. A worker that starts meanwhile may send one again, under the same
@@ -83,7 +83,7 @@ def send_alerts_alone(storage: Storage, runner: Runner, paces: Mapping[str, Pace
         return 0
     owner = f"{socket.gethostname()}.{os.getpid()}.web"
     tried = 0
-    while claimed := claim(storage, owner=owner, wanted=dict.fromkeys(paces, 1), paces=paces):
+    while claimed := claim(storage, owner=owner, wanted=dict.fromkeys(limits, 1), limits=limits):
         for job in claimed:
             runner.run(job)
         tried += len(claimed)
@@ -123,7 +123,7 @@ class RefusalAlarm:
     def _tell(self, alert: Alert, now: float) -> None:
         # Another process may have told it just before the hour was full.
         before = replace(alert, once=_hour(now - _HOUR))
-        if not was_raised_lately(self._storage, before):
+        if not was_raised_recently(self._storage, before):
             tell(self._settings, self._storage, alert)
 
 

@@ -7,9 +7,9 @@ import threading
 import psycopg
 import structlog
 
+from app.db import Storage
 from app.errors import StorageUnavailable
-from app.ledger.arriving import JOBS_CHANNEL
-from app.storage import Storage
+from app.queue.insert_events import JOBS_CHANNEL
 
 _log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The loop: claim what is due, hand it to threads, beat, take over, stop with nothing lost."""
+"""The worker loop: claim due jobs, run them in threads, heartbeat, reclaim, stop cleanly."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 
 import structlog
 
+from app.db import Storage
 from app.errors import StorageUnavailable
-from app.ledger import (
-    Job,
-    Pace,
-    beat,
-    claim,
-    due_times,
-    release,
-    retire,
-    take_over,
-    waiting_lanes,
-)
 from app.observability import sentry
-from app.storage import Storage
+from app.queue import (
+    Job,
+    Limits,
+    claim,
+    deregister,
+    due_times,
+    heartbeat,
+    reclaim,
+    release,
+    waiting_queues,
+)
 from app.worker.waking import make_bell
 
 _log = structlog.get_logger(__name__)
@@ -47,17 +47,17 @@ class Chore:
 class WorkerOptions:
     """How a worker works; all times in seconds.
 
-    `threads` jobs run at once, at most `per_lane` of one lane, so that one slow destination cannot
+    `threads` jobs run at once, at most `per_queue` of one queue, so that a slow destination cannot
     take every thread. `grace` is how long a stopping worker waits for running attempts. `idle` is
     the longest it goes without asking the database when no bell rings.
     """
 
     threads: int = 16
-    per_lane: int | None = None
+    per_queue: int | None = None
     beat_every: float = 2.5
     grace: float = 25.0
     idle: float = 1.0
-    look_for_lanes_every: float = 30.0
+    look_for_queues_every: float = 30.0
 
 
 # As long as a pull waits for others that share its call.
@@ -72,20 +72,20 @@ class Worker:
         *,
         storage: Storage,
         run_job: Callable[[Job], None],
-        lanes: Iterable[str],
-        paces: Mapping[str, Pace] | None = None,
+        queues: Iterable[str],
+        limits: Mapping[str, Limits] | None = None,
         chores: Sequence[Chore] = (),
         options: WorkerOptions | None = None,
     ) -> None:
         self._storage = storage
         self._run_job = run_job
         self._options = options or WorkerOptions()
-        self._per_lane = self._options.per_lane or max(1, self._options.threads // 2)
-        self._paces = dict(paces or {})
+        self._per_queue = self._options.per_queue or max(1, self._options.threads // 2)
+        self._limits = dict(limits or {})
         self._chores = chores
-        self._known_lanes = set(lanes)
-        self._lanes = set(self._known_lanes)
-        self._lanes_at = float("-inf")
+        self._known_queues = set(queues)
+        self._queues = set(self._known_queues)
+        self._queues_at = float("-inf")
         self.owner = f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         self._running: dict[int, Job] = {}
         self._lock = threading.Lock()
@@ -130,13 +130,13 @@ class Worker:
     def _claim_due(self, pool: ThreadPoolExecutor) -> float:
         """Start what is due and fits; returns how long to wait for the bell."""
         try:
-            self._refresh_lanes()
-            if not self._wanted(sorted(self._lanes)):
+            self._refresh_queues()
+            if not self._wanted(sorted(self._queues)):
                 return self._options.idle  # the bell rings when a job has ended
-            now, due = due_times(self._storage, sorted(self._lanes), self._paces)
-            wanted = self._wanted([lane for lane, at in due.items() if at <= now])
-            for lane, count in wanted.items():
-                for job in self._claim(lane, count):
+            now, due = due_times(self._storage, sorted(self._queues), self._limits)
+            wanted = self._wanted([queue for queue, at in due.items() if at <= now])
+            for queue, count in wanted.items():
+                for job in self._claim(queue, count):
                     self._start(pool, job)
         except StorageUnavailable as error:
             _log.warning("worker.storage-unavailable", detail=str(error))
@@ -147,11 +147,11 @@ class Worker:
         later = [(at - now) / 1000 for at in due.values() if at > now]
         return max(0.001, min([self._options.idle, *later]))
 
-    def _claim(self, lane: str, count: int) -> list[Job]:
-        """Claim jobs of one lane, and start them before the next one is asked for.
+    def _claim(self, queue: str, count: int) -> list[Job]:
+        """Claim jobs of one queue, and start them before the next one is asked for.
 
         A worker that was stopped in the middle of a claim keeps its locks for seconds, and only
-        those of its own lane are waited for.
+        those of its own queue are waited for.
         """
         with self._lock:
             suspect = not any(job.is_suspect for job in self._running.values())
@@ -159,33 +159,33 @@ class Worker:
             return claim(
                 self._storage,
                 owner=self.owner,
-                wanted={lane: count},
-                paces=self._paces,
+                wanted={queue: count},
+                limits=self._limits,
                 suspect=suspect,
             )
         except StorageUnavailable as error:
-            _log.warning("worker.claim-failed", lane=lane, detail=str(error))
+            _log.warning("worker.claim-failed", lane=queue, detail=str(error))
             return []
 
-    def _refresh_lanes(self) -> None:
-        # Jobs of a rule or destination that was removed must not wait unseen: their lanes are
+    def _refresh_queues(self) -> None:
+        # Jobs of a rule or destination that was removed must not wait unseen: their queues are
         # worked as well, and the action says what is missing.
-        if time.monotonic() - self._lanes_at > self._options.look_for_lanes_every:
-            self._lanes = self._known_lanes | waiting_lanes(self._storage)
-            self._lanes_at = time.monotonic()
+        if time.monotonic() - self._queues_at > self._options.look_for_queues_every:
+            self._queues = self._known_queues | waiting_queues(self._storage)
+            self._queues_at = time.monotonic()
 
-    def _wanted(self, lanes: list[str]) -> dict[str, int]:
-        """Share the free threads among the lanes that have due jobs, in random order."""
+    def _wanted(self, queues: list[str]) -> dict[str, int]:
+        """Share the free threads among the queues that have due jobs, in random order."""
         with self._lock:
-            busy = Counter(job.lane for job in self._running.values())
+            busy = Counter(job.queue for job in self._running.values())
         free = self._options.threads - busy.total()
-        random.shuffle(lanes)
+        random.shuffle(queues)
         wanted: dict[str, int] = {}
-        for position, lane in enumerate(lanes):
-            fair = -(-free // (len(lanes) - position))
-            count = min(fair, self._per_lane - busy[lane])
+        for position, queue in enumerate(queues):
+            fair = -(-free // (len(queues) - position))
+            count = min(fair, self._per_queue - busy[queue])
             if count > 0:
-                wanted[lane] = count
+                wanted[queue] = count
                 free -= count
         return wanted
 
@@ -231,13 +231,13 @@ class Worker:
         with self._lock:
             running = dict(self._running)
         host, asked_at = socket.gethostname(), time.monotonic()
-        own = beat(
+        own = heartbeat(
             self._storage, owner=self.owner, host=host, pid=os.getpid(), running=sorted(running)
         )
         for job in running.values():
             if own.get(job.id) == job.attempt:
                 job.lease.renewed(asked_at)
-        if taken := take_over(self._storage):
+        if taken := reclaim(self._storage):
             _log.warning("jobs.taken-over", jobs=sorted(taken))
             for job_id in [job_id for job_id, state in taken.items() if state == "dead"]:
                 _log.error("job.dead", job_id=job_id, reason="poison")
@@ -257,6 +257,6 @@ class Worker:
         try:
             if left := release(self._storage, owner=self.owner):
                 _log.warning("jobs.released", count=left)
-            retire(self._storage, owner=self.owner)
+            deregister(self._storage, owner=self.owner)
         except StorageUnavailable as error:
             _log.warning("worker.left-without-word", detail=str(error))

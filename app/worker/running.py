@@ -11,6 +11,7 @@ import structlog
 
 from app.actions import Action, Attempt
 from app.config import RetrySchedule
+from app.db import Storage
 from app.errors import (
     AmplienceError,
     AppError,
@@ -25,11 +26,10 @@ from app.errors import (
     Unauthorized,
     VersionConflict,
 )
-from app.ledger import Change, Finished, Job, finish
-from app.ledger.refusals import refusals_of
 from app.observability import sentry, tracing
+from app.queue import Change, Finished, Job, finish
+from app.queue.job import refusals_of
 from app.retry import Decision, Failed, Health, Outcome, decide
-from app.storage import Storage
 from app.transport import before_sending
 
 _log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Protocol
 
-from app.storage import Storage
+from app.db import Storage
 
 _LOOK_EVERY = 0.02
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from app.actions import Attempt
+from app.db import Storage
 from app.errors import AmplienceError, NotFound
 from app.events import ContentItem
-from app.ledger import Job
-from app.storage import Storage
+from app.queue import Job
 
 ITEM = "5b0e6d3a-7c1f-4c0e-9e55-1f2a3b4c5d6e"
 NOW = 1_741_000_000.0
@@ -119,7 +119,7 @@ def job(progress: Any = None, **args: Any) -> Job:
         rule="localize",
         action="localize",
         target="main",
-        lane="localize:main",
+        queue="localize:main",
         key=f"localize:main:{ITEM}",
         version=0,
         args={"item_id": ITEM, "source_locale": "en-GB", "locales": ["fr-FR", "de-DE"], **args},

@@ -15,6 +15,7 @@ from app.actions.forward import Forward, HubContent
 from app.amplience.delivery import ContentParameters, DeliveredContent
 from app.amplience.loader import Turn
 from app.config import Destination
+from app.db import Storage
 from app.destinations.message import Message
 from app.destinations.sending import Answer
 from app.errors import (
@@ -27,9 +28,8 @@ from app.errors import (
     Unavailable,
 )
 from app.events import ContentItem
-from app.ledger import Job
+from app.queue import Job
 from app.retry import Failed, LookAgain, Outcome, Skipped, Succeeded, Superseded
-from app.storage import Storage
 from tests.actions.fakes import ITEM, NOW, job
 
 SNAPSHOT = "65f1a0c2d3e4f50001a2b505"

@@ -12,6 +12,7 @@ from app.actions import Action, Attempt, ToDestination
 from app.actions.dropping import Drop
 from app.actions.unpublish import Unpublish
 from app.config import Destination
+from app.db import Storage
 from app.destinations.message import Message
 from app.destinations.sending import Answer
 from app.errors import (
@@ -24,12 +25,11 @@ from app.errors import (
     Unavailable,
 )
 from app.events import ContentItem
-from app.ledger import Job, accept, claim, finish
-from app.ledger.quotas import reserve_publish
+from app.queue import Job, accept, claim, finish
+from app.queue.quotas import reserve_publish
 from app.retry import Decision, Failed, LookAgain, Outcome, Skipped, Succeeded, Superseded
 from app.rules import Plan
-from app.storage import Storage
-from tests.ledger.making import ITEM, event, forward_plan
+from tests.queue.making import ITEM, event, forward_plan
 
 NOW = 1_741_000_000.0
 PUBLISHED_AT = datetime(2025, 3, 3, 11, 0, tzinfo=UTC)
@@ -100,7 +100,7 @@ class Desk:
             rule="drop",
             action="unpublish",
             target="main",
-            lane="unpublish:main",
+            queue="unpublish:main",
             key=f"unpublish:main:{ITEM}",
             version=0,
             args={"item_id": ITEM, "to": ["default", "second"], **args},
@@ -132,7 +132,7 @@ def test_unpublished_item_is_to_be_dropped_at_each_destination(storage: Storage)
     assert amplience.calls == 1
     assert outcome.detail == {"publishing_status": "UNPUBLISHED", "unpublished": True}
     first, second = outcome.follow_up
-    assert (first.action, first.lane, first.key) == (
+    assert (first.action, first.queue, first.key) == (
         "forward",
         "forward:default",
         f"forward:default:main:{ITEM}",

@@ -28,7 +28,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.bootstrap import build_web
 from app.config import Settings
-from app.storage import Storage, upgrade_schema
+from app.db import Storage, upgrade_schema
 from app.web import create_app
 from tests.browser.driving import CHROMIUM, DRIVER, chromium, scheme, width
 from tests.browser.scene import TOKEN, Scene, add_history, fill, keep_beating, scene_settings

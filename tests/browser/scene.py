@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import select, update
 
 from app.config import Condition, ForwardSpec, Settings
+from app.db import Storage
+from app.db.tables import attempts, jobs, now_ms, webhook_events
 from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED, WebhookEvent
-from app.ledger import Job, accept, beat, claim, finish, record_health
-from app.ledger.mending import cancel_job, pause
+from app.queue import Job, accept, claim, finish, heartbeat, record_health
+from app.queue.operator import cancel_job, pause
 from app.retry import Decision
 from app.rules import Plan, match
-from app.storage import Storage
-from app.storage.tables import attempts, jobs, now_ms, webhook_events
 from tests.builders import (
     forward_rule,
     localize_rule,
@@ -29,7 +29,7 @@ from tests.builders import (
     make_event,
     make_settings,
 )
-from tests.ledger.making import forward_plan
+from tests.queue.making import forward_plan
 
 TOKEN = "the-admin-token-of-the-tests"
 WORKER = "worker-a1"
@@ -128,8 +128,8 @@ def _work(storage: Storage) -> None:
     claim(storage, owner=WORKER, wanted={"localize:main": 1})
 
 
-def _claim(storage: Storage, lane: str) -> list[Job]:
-    claimed = claim(storage, owner=WORKER, wanted={lane: 20})
+def _claim(storage: Storage, queue: str) -> list[Job]:
+    claimed = claim(storage, owner=WORKER, wanted={queue: 20})
     return sorted(claimed, key=lambda job: job.id)
 
 
@@ -223,7 +223,9 @@ def add_history(storage: Storage, count: int = 600) -> None:
 
 
 def _history_plan(number: int) -> Plan:
-    return forward_plan(f"history-{number}", rule="history", target="search", lane="forward:search")
+    return forward_plan(
+        f"history-{number}", rule="history", target="search", queue="forward:search"
+    )
 
 
 def _scene(storage: Storage) -> Scene:
@@ -250,4 +252,4 @@ def keep_beating(storage: Storage, over: Event) -> None:
 
 
 def _beat(storage: Storage) -> None:
-    beat(storage, owner=WORKER, host="host-1", pid=41, running=[])
+    heartbeat(storage, owner=WORKER, host="host-1", pid=41, running=[])

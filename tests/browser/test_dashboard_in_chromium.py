@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from app.ledger import accept
+from app.queue import accept
 from app.rules import match
 from tests.browser.conftest import SCREENSHOTS, Screen
 from tests.browser.driving import scheme, width

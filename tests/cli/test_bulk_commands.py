@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.storage import Storage, upgrade_schema
+from app.db import Storage, upgrade_schema
 from sandbox import SandboxServer
 from tests.cli.conftest import invoke
 from tests.cli.longrun import (

@@ -13,8 +13,8 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import func, select
 
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import bulk_runs, jobs, webhook_events
+from app.db import Storage, upgrade_schema
+from app.db.tables import bulk_runs, jobs, webhook_events
 from sandbox import SandboxServer
 from tests.cli.conftest import bare_environment, invoke
 from tests.cli.longrun import (

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.storage import Storage, upgrade_schema
+from app.db import Storage, upgrade_schema
 from sandbox import SandboxServer
 from tests.cli.conftest import bare_environment, invoke
 from tests.servers import ScriptedServer, json_reply

@@ -10,9 +10,9 @@ import pytest
 
 from app import __version__
 from app.cli import _COMMANDS
-from app.storage import Storage
-from app.storage.schema import current_revision
-from app.storage.tables import SCHEMA_REVISION
+from app.db import Storage
+from app.db.migrate import current_revision
+from app.db.tables import SCHEMA_REVISION
 from tests.cli.conftest import bare_environment, invoke
 
 HELP = """

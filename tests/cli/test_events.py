@@ -10,12 +10,12 @@ from click.testing import CliRunner, Result
 
 from app.advice import REASONS
 from app.cli import main
-from app.ledger import accept, claim, finish
-from app.ledger.searching import find_event
+from app.db import Storage, upgrade_schema
+from app.queue import accept, claim, finish
+from app.queue.search import find_event
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
 from tests.builders import make_body, make_event
-from tests.ledger.making import forward_plan
+from tests.queue.making import forward_plan
 from tests.servers import Reply, ScriptedServer
 
 SNAPSHOT = "dynamic-content.snapshot.published"

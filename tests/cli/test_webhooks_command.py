@@ -15,12 +15,12 @@ from sqlalchemy import select
 
 from app.amplience.management import ManagementClient
 from app.config import load_settings
-from app.ledger.marks import write_mark
-from app.ledger.searching import list_jobs
+from app.db import Storage, upgrade_schema
+from app.db.tables import jobs, webhook_events
 from app.operations.missed import MissedWebhooks
 from app.operations.webhook_log import read_entry
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import jobs, webhook_events
+from app.queue.checkpoints import write_checkpoint
+from app.queue.search import list_jobs
 from sandbox import SandboxOptions, SandboxServer
 from tests.cli.conftest import invoke
 from tests.cli.longrun import BANNER, archive, create, publish, restored_logging
@@ -339,7 +339,7 @@ def test_mark_that_cannot_be_read_or_is_of_the_future_hides_nothing(
     [item] = create(sandbox)
     assert sandbox.settle()
     webhook = next(iter(sandbox.state.webhooks))
-    write_mark(storage, f"missed:main:{webhook}", kept)
+    write_checkpoint(storage, f"missed:main:{webhook}", kept)
     invoke(*MISSED, env=missing)
     assert written(storage) == {("missed", item, "localize")}
 

@@ -10,14 +10,14 @@ from sqlalchemy import text, update
 from app import advice
 from app.advice import Advice
 from app.config.templating import Unrenderable, ValueMissing
-from app.ledger import Job, accept, beat, claim, finish, readiness, record_health
-from app.ledger.pacing import Change, Pace
+from app.db import Storage
+from app.db.tables import jobs
+from app.queue import Job, accept, claim, finish, heartbeat, readiness, record_health
+from app.queue.limits import Change, Limits
 from app.retry import Decision, JobState
-from app.storage import Storage
-from app.storage.tables import jobs
 from tests.docs import pages, source
 from tests.docs.pages import AMPLIENCE, OPERATIONS
-from tests.ledger.making import claim_one, event, forward_plan
+from tests.queue.making import claim_one, event, forward_plan
 
 ACTIONS = ("app/actions", "app/worker/running.py")
 TEMPLATES = frozenset({Unrenderable.reason, ValueMissing.reason})
@@ -33,7 +33,7 @@ NOT_STORABLE = "event-not-storable"
 def test_every_reason_of_a_job_is_explained_and_no_other() -> None:
     section = pages.section(OPERATIONS, "Jobs: states and reasons")
     explained = pages.named(pages.rows(section, header="reason"))
-    used = source.dashed(*ACTIONS) | source.given_as_reason(*ACTIONS, "app/ledger")
+    used = source.dashed(*ACTIONS) | source.given_as_reason(*ACTIONS, "app/queue")
     assert explained == used - {NOT_STORABLE} | TEMPLATES
 
 
@@ -110,7 +110,7 @@ def test_statements_that_only_read_can_be_run(storage: Storage) -> None:
 
 def test_dead_job_that_is_retried_by_hand_has_all_its_retries_again(storage: Storage) -> None:
     given_up = give_up(storage)
-    beat(storage, owner="worker-1", host="host", pid=1, running=[])
+    heartbeat(storage, owner="worker-1", host="host", pid=1, running=[])
     assert run_by_hand(storage, "SET state = 'waiting'") == 1
     assert (readiness(storage).oldest_due_seconds or 0) < 60
     job = claim_one(storage)
@@ -124,12 +124,12 @@ def test_dead_job_is_left_alone_by_hand_when_a_newer_one_has_followed(storage: S
 
 
 def test_paused_destination_that_is_resumed_by_hand_is_sent_to(storage: Storage) -> None:
-    paces = {"forward:default": Pace("default")}
+    limits = {"forward:default": Limits("default")}
     accept(storage, [(event(), [forward_plan()])])
     record_health(storage, "default", "gone")
-    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, paces=paces) == []
+    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, limits=limits) == []
     assert run_by_hand(storage, "paused_at = NULL") == 1
-    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, paces=paces) != []
+    assert claim(storage, owner="worker-1", wanted={"forward:default": 1}, limits=limits) != []
 
 
 def test_job_that_is_cancelled_by_hand_is_not_claimed(storage: Storage) -> None:

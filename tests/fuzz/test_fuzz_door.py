@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from app.bootstrap import WebLedger
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import event_conflicts, jobs, webhook_events
+from app.db import Storage, upgrade_schema
+from app.db.tables import event_conflicts, jobs, webhook_events
 from app.web import create_app
 from tests.builders import SECRET, encoded, make_body, make_settings, signed
 from tests.fuzz import inputs

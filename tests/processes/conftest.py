@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.storage import Storage, upgrade_schema
+from app.db import Storage, upgrade_schema
 from sandbox import SandboxOptions, SandboxServer
 from tests.certificates import make_certificates
 from tests.conftest import TEST_DATABASE_URL

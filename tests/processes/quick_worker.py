@@ -7,6 +7,7 @@ library could.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from functools import partial
 
@@ -15,7 +16,6 @@ from app.actions import Attempt
 from app.actions.forward import Forward
 from app.cli import main
 from app.config import Destination
-from app.ledger import claiming, working
 from app.retry import Outcome
 from app.worker import WorkerOptions
 
@@ -34,8 +34,8 @@ class PoisonedForward(Forward):
 
 if __name__ == "__main__":
     lease = int(os.environ["LEASE_MS"])
-    for module in (claiming, working):
-        vars(module)["LEASE_MS"] = lease
+    for module in ("app.queue.claim", "app.queue.heartbeat"):
+        vars(sys.modules[module])["LEASE_MS"] = lease
     vars(bootstrap)["WorkerOptions"] = partial(WorkerOptions, beat_every=lease / 4000)
     if "POISON" in os.environ:
         vars(bootstrap)["Forward"] = PoisonedForward

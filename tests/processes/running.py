@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import requests
 from sqlalchemy import select
 
+from app.db import Storage
+from app.db.tables import attempts, jobs
 from app.events import SNAPSHOT_PUBLISHED
-from app.storage import Storage
-from app.storage.tables import attempts, jobs
 from sandbox import SandboxServer
 from tests.builders import encoded, make_message, signed
 from tests.relay import SECRET

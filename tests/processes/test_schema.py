@@ -14,10 +14,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from app import storage as storage_room
-from app.storage import Storage
-from app.storage.schema import current_revision
-from app.storage.tables import SCHEMA_REVISION, now_ms
+from app import db
+from app.db import Storage
+from app.db.migrate import current_revision
+from app.db.tables import SCHEMA_REVISION, now_ms
 from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (
@@ -37,7 +37,7 @@ WAITS = 1_500
 def make_first_schema(url: str) -> None:
     """Make the tables as the first version of the service had them."""
     config = Config()
-    place = Path(storage_room.__file__).parent.parent / "migrations"
+    place = Path(db.__file__).parent.parent / "migrations"
     config.set_main_option("script_location", str(place))
     config.attributes["configure_logger"] = False
     storage = Storage(url)

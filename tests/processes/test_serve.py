@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.storage import Storage
+from app.db import Storage
 from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (

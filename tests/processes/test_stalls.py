@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.storage import Storage, upgrade_schema
+from app.db import Storage, upgrade_schema
 from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.storage import Storage
+from app.db import Storage
 from tests.processes.running import ROOT, alive, descendants, eventually, started, states
 
 # The service is started several times.

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.config import load_settings
-from app.ledger import accept
+from app.db import Storage
+from app.queue import accept
 from app.rules import match
 from app.schemas import load_event
-from app.storage import Storage
 from sandbox import SandboxServer
 from tests.processes.running import (
     QUICK_WORKER,

@@ -11,9 +11,8 @@ import requests
 from structlog.testing import capture_logs
 
 from app.events import SNAPSHOT_PUBLISHED, isoformat
-from app.ledger.mending import replay_event
-from app.ledger.planning import planner
-from app.ledger.searching import list_events, list_jobs, read_event
+from app.queue.operator import planner, replay_event
+from app.queue.search import list_events, list_jobs, read_event
 from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, running

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from app.actions.forward import ForwardTiming
+from app.db import Storage
+from app.db.tables import destination_states
 from app.errors import StorageUnavailable
-from app.ledger.pacing import Pace, admit
-from app.storage import Storage
-from app.storage.tables import destination_states
+from app.queue.limits import Limits, acquire
 from sandbox import SandboxServer
 from tests.relay import SECRET, Relay, environment, eventually, running, working
 from tests.stories.editing import create, publish
@@ -162,7 +162,7 @@ def test_worker_that_is_stopped_within_a_claim_holds_up_nobody_for_long(
     with running(environ) as relay, closing(Storage(relay.settings.database_url)) as stopped:
         sandbox.add_webhook(f"{relay.url}/webhooks", SECRET)
         transaction = stopped.write()
-        admit(transaction.__enter__(), Pace("one"), count=1)
+        acquire(transaction.__enter__(), Limits("one"), count=1)
         publish_many(sandbox, 3)
         relay.wait_for(timeout=30, succeeded=6)
         with pytest.raises(StorageUnavailable):

@@ -10,8 +10,8 @@ import requests
 from sqlalchemy import select
 from standardwebhooks import Webhook
 
+from app.db.tables import destination_states
 from app.events import SNAPSHOT_PUBLISHED
-from app.storage.tables import destination_states
 from sandbox import SandboxServer
 from sandbox.models import Received
 from tests.builders import make_body, signed

@@ -13,13 +13,12 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from app.cli import main
+from app.db.tables import event_items
 from app.events import SNAPSHOT_PUBLISHED
-from app.ledger.filters import EventFilter, JobFilter
-from app.ledger.mending import replay_event
-from app.ledger.planning import planner
-from app.ledger.pruning import prune
-from app.ledger.searching import list_events, list_jobs, read_event, show_event, show_job
-from app.storage.tables import event_items
+from app.queue.filters import EventFilter, JobFilter
+from app.queue.operator import planner, replay_event
+from app.queue.retention import prune
+from app.queue.search import list_events, list_jobs, read_event, show_event, show_job
 from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, running

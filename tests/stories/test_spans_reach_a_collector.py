@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from app.config import load_settings
 from app.events import SNAPSHOT_PUBLISHED
-from app.ledger.searching import list_events
 from app.observability import tracing
+from app.queue.search import list_events
 from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.collector import Collected, Collector, collecting

@@ -13,9 +13,8 @@ from structlog.testing import capture_logs
 
 from app.cli import main
 from app.events import CONTENT_ITEM_CREATED, SNAPSHOT_PUBLISHED
-from app.ledger.mending import replay_event
-from app.ledger.planning import planner
-from app.ledger.searching import list_events, read_event
+from app.queue.operator import planner, replay_event
+from app.queue.search import list_events, read_event
 from sandbox import SandboxServer
 from tests.builders import make_body, signed
 from tests.relay import SECRET, Relay, environment, eventually, running

@@ -48,7 +48,7 @@ def test_localize_plan_has_all_that_the_action_needs() -> None:
             rule="new items",
             action="localize",
             target="main",
-            lane="localize:main",
+            queue="localize:main",
             key=f"localize:main:{ITEM}",
             args={
                 "item_id": ITEM,
@@ -69,7 +69,7 @@ def test_forward_plans_one_job_per_destination() -> None:
         rule="forward",
         action="forward",
         target="erp",
-        lane="forward:erp",
+        queue="forward:erp",
         key=f"forward:erp:main:{ITEM}",
         args={
             "item_id": ITEM,
@@ -88,7 +88,7 @@ def test_unpublish_plan_names_who_is_told() -> None:
             rule="unpublish",
             action="unpublish",
             target="main",
-            lane="unpublish:main",
+            queue="unpublish:main",
             key=f"unpublish:main:{ITEM}",
             args={"item_id": ITEM, "to": ["search", "erp"]},
         )
@@ -126,7 +126,7 @@ def test_keys_of_two_hubs_never_meet() -> None:
     (first,) = match(PUBLISHED, [forward_rule()])
     (second,) = match(other, [forward_rule()])
     assert first.key != second.key
-    assert first.lane == second.lane
+    assert first.queue == second.queue
 
 
 def test_date_of_an_event_does_not_decide_what_is_newer() -> None:

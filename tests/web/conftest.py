@@ -9,12 +9,12 @@ from flask.testing import FlaskClient
 
 from app.bootstrap import WebLedger, send_test
 from app.config import Destination, Settings
+from app.db import Storage, upgrade_schema
 from app.destinations.trial import Trial
 from app.errors import StorageUnavailable
 from app.events import WebhookEvent
-from app.ledger import Accepted, Readiness
+from app.queue import Accepted, Readiness
 from app.rules import Plan
-from app.storage import Storage, upgrade_schema
 from app.web import DoorLedger, create_app
 from tests.builders import make_settings
 

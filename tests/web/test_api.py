@@ -12,13 +12,13 @@ from sqlalchemy import update
 from standardwebhooks import Webhook
 
 from app.config import Settings
-from app.ledger import accept, claim, finish
+from app.db import Storage, upgrade_schema
+from app.db.tables import jobs
+from app.queue import accept, claim, finish
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import jobs
 from app.web import create_app
 from tests.builders import make_body, make_destination, make_event, make_hub, make_settings
-from tests.ledger.making import forward_plan
+from tests.queue.making import forward_plan
 from tests.servers import Reply, ScriptedServer
 from tests.web.conftest import FakeLedger, Services
 
@@ -66,13 +66,13 @@ def stored(api: Api) -> Callable[..., str]:
     def store(*, dead: bool = False, **plan: Any) -> str:
         event_id = f"api-{next(_numbers)}"
         event = make_event("dynamic-content.snapshot.published", event_id=event_id)
-        lane = f"forward:{event_id}"
+        queue = f"forward:{event_id}"
         wanted = forward_plan(
-            rule="forward", target="search", lane=lane, key=f"forward:search:main:{event_id}"
+            rule="forward", target="search", queue=queue, key=f"forward:search:main:{event_id}"
         )
         accept(api.storage, [(event, [replace(wanted, **plan)])])
         if dead:
-            [job] = claim(api.storage, owner="worker-1", wanted={lane: 1})
+            [job] = claim(api.storage, owner="worker-1", wanted={queue: 1})
             finish(api.storage, job, DEAD)
         return event_id
 
@@ -237,7 +237,7 @@ def test_destination_is_shown_without_the_secret_part_of_its_url(api: Api) -> No
 def test_destination_that_only_the_ledger_knows_is_listed_and_can_be_resumed(
     api: Api, stored: Callable[..., str]
 ) -> None:
-    stored(target="gone", lane="forward:gone")
+    stored(target="gone", queue="forward:gone")
     shown = api.get("/destinations/gone").json
     assert (shown["configured"], shown["url"], shown["waiting"]) == (False, None, 1)
     assert api.post("/destinations/gone/resume").status_code == 200

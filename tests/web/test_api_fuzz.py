@@ -18,12 +18,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.ledger import accept, claim, finish
+from app.db import Storage, upgrade_schema
+from app.queue import accept, claim, finish
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
 from app.web import create_app
 from tests.builders import make_event, make_settings
-from tests.ledger.making import forward_plan
+from tests.queue.making import forward_plan
 from tests.web.conftest import FakeLedger, Services
 
 # The same examples each time: a fault found on another day is no fault of the change at hand.

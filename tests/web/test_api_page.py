@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app.storage import Storage, upgrade_schema
+from app.db import Storage, upgrade_schema
 from app.web import create_app
 from tests.builders import make_settings
 from tests.docs import pages, source
@@ -18,9 +18,8 @@ API = (
     "app/web/api",
     "app/web/auth.py",
     "app/web/refusals.py",
-    "app/ledger/mending.py",
-    "app/ledger/planning.py",
-    "app/ledger/searching.py",
+    "app/queue/operator.py",
+    "app/queue/search.py",
     "app/destinations/trial.py",
 )
 # Written with a dash, and no reasons of a refusal.

@@ -14,18 +14,18 @@ from werkzeug.test import TestResponse
 from app.advice import ALERTS, REASONS
 from app.bootstrap import WebLedger
 from app.config import Settings
-from app.ledger import accept, beat, paging
-from app.ledger.filters import JobFilter
-from app.ledger.searching import find_event, list_events, list_jobs, show_job
-from app.ledger.watching import Alert, raise_alert
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import destination_states, jobs, now_ms
+from app.db import Storage, upgrade_schema
+from app.db.tables import destination_states, jobs, now_ms
+from app.queue import accept, heartbeat, pagination
+from app.queue.alerts import Alert, raise_alert
+from app.queue.filters import JobFilter
+from app.queue.search import find_event, list_events, list_jobs, show_job
 from app.web import GUARDS, create_app
 from app.web.auth import TRIES
 from app.web.dashboard import session
 from tests.browser.scene import EVIL, TOKEN, WORKER, Scene, fill, scene_settings
 from tests.builders import make_destination, make_settings
-from tests.ledger.making import event
+from tests.queue.making import event
 from tests.servers import Reply, ScriptedServer
 from tests.traces import STATE, TRACE, TRACEPARENT
 from tests.web.conftest import FakeLedger, Services
@@ -274,7 +274,7 @@ def test_pages_ask_nobody_else_for_anything(desk: Desk) -> None:
 
 
 def test_overview_says_what_is_wrong_and_how_much_there_is(desk: Desk) -> None:
-    beat(desk.storage, owner=WORKER, host="host-1", pid=41, running=[])
+    heartbeat(desk.storage, owner=WORKER, host="host-1", pid=41, running=[])
     said = text_of(desk.page("/"))
     assert "3 jobs were given up. See why, mend the cause, and retry." in said
     assert "shop fails, so its breaker is open." in said
@@ -317,8 +317,8 @@ def test_search_finds_events(desk: Desk, search: str, found: str, missing: str) 
 
 
 def test_search_that_looked_far_says_how_far(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "_WINDOW", 1)
-    monkeypatch.setattr(paging, "_WINDOWS", 2)
+    monkeypatch.setattr(pagination, "_WINDOW", 1)
+    monkeypatch.setattr(pagination, "_WINDOWS", 2)
     newest = list_events(desk.storage).rows[0]
     assert newest.label
     found = text_of(desk.page(f"/events?label={newest.label}"))

@@ -28,9 +28,9 @@ from sqlalchemy import Connection, event, select
 from sqlalchemy.engine import make_url
 
 from app.bootstrap import WebServices, build_web
+from app.db import Storage, upgrade_schema
+from app.db.tables import jobs, webhook_events
 from app.events import SNAPSHOT_PUBLISHED
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import jobs, webhook_events
 from app.web import create_app
 from tests.builders import forward_rule, make_body, make_settings, signed
 

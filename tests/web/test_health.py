@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.ledger import Readiness
+from app.queue import Readiness
 from tests.web.conftest import FakeLedger, Real, client_for
 
 

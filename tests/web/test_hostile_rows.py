@@ -18,17 +18,17 @@ from sqlalchemy.exc import DBAPIError
 
 from app.bootstrap import WebLedger
 from app.cli import main
+from app.db import Storage
+from app.db.tables import attempts, jobs, marks, webhook_events
 from app.errors import StorageUnavailable
-from app.ledger import Job, accept, claim, due_times, finish, readiness
-from app.ledger.history import keep_history
-from app.ledger.mending import retry_job
-from app.ledger.searching import find_event
+from app.queue import Job, accept, claim, due_times, finish, readiness
+from app.queue.history import keep_history
+from app.queue.operator import retry_job
+from app.queue.search import find_event
 from app.retry import Decision
-from app.storage import Storage
-from app.storage.tables import attempts, jobs, marks, webhook_events
 from app.web import create_app
 from tests.browser.scene import TOKEN, scene_settings
-from tests.ledger.making import event, forward_plan
+from tests.queue.making import event, forward_plan
 from tests.web.conftest import Services
 from tests.web.test_dashboard import sign_in
 
@@ -87,7 +87,7 @@ def fill(storage: Storage, table: Table) -> dict[int, str]:
 
 
 def claim_all(storage: Storage) -> list[Job]:
-    """All that can be claimed, as a worker asks: by when the lanes are due, until nothing is."""
+    """All that can be claimed, as a worker asks: by when the queues are due, until nothing is."""
     found: list[Job] = []
     now, due = due_times(storage, [LANE])
     assert due[LANE] <= now

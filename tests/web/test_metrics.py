@@ -15,14 +15,14 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, insert, select, update
 
+from app.db import Storage, upgrade_schema
+from app.db.tables import destination_states, jobs, now_ms, quota_slots
 from app.errors import StorageUnavailable
-from app.ledger import accept, beat, claim, finish
+from app.queue import accept, claim, finish, heartbeat
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import destination_states, jobs, now_ms, quota_slots
 from app.web import create_app
 from tests.builders import SECRET, make_body, make_settings, signed
-from tests.ledger.making import accept_items, claim_one, event, localize_plan
+from tests.queue.making import accept_items, claim_one, event, localize_plan
 from tests.web.conftest import FakeLedger, Services
 
 TOKEN = "the-admin-token-of-this-test"
@@ -53,7 +53,7 @@ def test_page_tells_how_the_work_goes(storage: Storage) -> None:
     finish(storage, job, Decision("dead", "failed", "destination-refused", failures=1))
     claim_one(storage)
     accept(storage, [(event(), [localize_plan()])])
-    beat(storage, owner="w", host="h", pid=1, running=[])
+    heartbeat(storage, owner="w", host="h", pid=1, running=[])
     with storage.write() as connection:
         place = {"name": "default", "breaker": "open", "paused_at": 1}
         connection.execute(insert(destination_states).values(place))

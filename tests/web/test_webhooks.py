@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from app.config import ForwardSpec
+from app.db.tables import jobs, webhook_events
 from app.errors import WebhookRejected
 from app.events import (
     CONTENT_ITEM_CREATED,
@@ -21,9 +22,8 @@ from app.events import (
     KNOWN_EVENT_NAMES,
     SNAPSHOT_PUBLISHED,
 )
-from app.ledger import Accepted
+from app.queue import Accepted
 from app.signature import HEADER, sign
-from app.storage.tables import jobs, webhook_events
 from app.web import MAX_BODY
 from tests.builders import (
     SECRET,

@@ -12,13 +12,13 @@ from sqlalchemy import select, update
 from app.bootstrap import look_from_the_web
 from app.config import Settings
 from app.config.settings import Alerts
-from app.ledger import Job, beat
-from app.ledger.watching import Alert
-from app.storage import Storage
-from app.storage.tables import beats, webhook_events
+from app.db import Storage
+from app.db.tables import beats, webhook_events
+from app.queue import Job, heartbeat
+from app.queue.alerts import Alert
 from app.worker.alerting import RefusalAlarm, SignatureWatch, tell
 from tests.builders import make_destination, make_settings
-from tests.ledger.making import accept_items, claim_one
+from tests.queue.making import accept_items, claim_one
 from tests.servers import Reply, ScriptedServer
 
 MINUTE = 60.0
@@ -49,7 +49,7 @@ def test_web_tells_that_no_worker_lives_and_does_nothing_else(
     storage: Storage, ops: ScriptedServer
 ) -> None:
     accept_items(storage, 1)
-    beat(storage, owner="w", host="h", pid=1, running=[])
+    heartbeat(storage, owner="w", host="h", pid=1, running=[])
     with storage.write() as connection:
         connection.execute(update(beats).values(beat_at=beats.c.beat_at - 20_000))
     settings = told_to(ops)
@@ -63,7 +63,7 @@ def test_web_tells_that_no_worker_lives_and_does_nothing_else(
 
 
 def test_web_leaves_alerts_to_a_worker_that_lives(storage: Storage, ops: ScriptedServer) -> None:
-    beat(storage, owner="w", host="h", pid=1, running=[])
+    heartbeat(storage, owner="w", host="h", pid=1, running=[])
     settings = told_to(ops)
     tell(settings, storage, Alert("id-conflict", "main e", once="1"))
     look_from_the_web(settings, storage, SignatureWatch())

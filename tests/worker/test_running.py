@@ -13,6 +13,8 @@ from sqlalchemy import select
 
 from app.actions import Action, Attempt
 from app.config import Destination, RetrySchedule
+from app.db import Storage
+from app.db.tables import attempts, jobs
 from app.destinations.message import Message
 from app.destinations.sending import DestinationClient
 from app.errors import (
@@ -28,14 +30,12 @@ from app.errors import (
     Unavailable,
     VersionConflict,
 )
-from app.ledger import counts, finish
-from app.ledger.lease import OLDEST_LEASE, Lease
+from app.queue import counts, finish
+from app.queue.job import OLDEST_LEASE, Lease
 from app.retry import Decision, Failed, FollowUp, Outcome, Succeeded
-from app.storage import Storage
-from app.storage.tables import attempts, jobs
 from app.worker import Runner
 from app.worker.running import outcome_of
-from tests.ledger.making import accept_items, claim_one
+from tests.queue.making import accept_items, claim_one
 from tests.servers import Reply, ScriptedServer
 
 
@@ -209,7 +209,7 @@ def test_outcome_that_cannot_be_recorded_as_it_is_keeps_its_state_and_reason(
 
 
 def test_success_whose_follow_up_cannot_be_recorded_waits_for_a_person(storage: Storage) -> None:
-    later = FollowUp(action="forward", target="d", lane="l", key="k", args={"a": object()})
+    later = FollowUp(action="forward", target="d", queue="l", key="k", args={"a": object()})
     run_one(storage, lambda: Succeeded(follow_up=(later,)))
     with storage.read() as connection:
         row = connection.execute(select(jobs.c.state, jobs.c.reason, jobs.c.attempts)).one()

@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import ProgrammingError
 
+from app.db import Storage, upgrade_schema
+from app.db.tables import jobs
 from app.errors import JobLost, LeaseTooOld
-from app.ledger import Job, accept, beat, claim, counts, due_times, finish, readiness
+from app.queue import Job, accept, claim, counts, due_times, finish, heartbeat, readiness
 from app.retry import Decision
-from app.storage import Storage, upgrade_schema
-from app.storage.tables import jobs
 from app.worker import Worker, WorkerOptions
 from app.worker.waking import FileBell
-from tests.ledger.making import accept_items, event, forward_plan
+from tests.queue.making import accept_items, event, forward_plan
 from tests.relay import eventually
 
 LANE = "forward:default"
@@ -30,7 +30,7 @@ DONE = Decision("succeeded", "succeeded")
 def options(**changes: float) -> WorkerOptions:
     values: dict[str, float] = {
         "threads": 4,
-        "per_lane": 4,
+        "per_queue": 4,
         "beat_every": 0.05,
         "grace": 2,
         "idle": 0.5,
@@ -43,10 +43,10 @@ def at_work(
     storage: Storage,
     run_job: Callable[[Job], None],
     *,
-    lanes: tuple[str, ...] = (LANE,),
+    queues: tuple[str, ...] = (LANE,),
     **changes: float,
 ) -> Iterator[Worker]:
-    worker = Worker(storage=storage, run_job=run_job, lanes=lanes, options=options(**changes))
+    worker = Worker(storage=storage, run_job=run_job, queues=queues, options=options(**changes))
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -78,9 +78,9 @@ def test_worker_beats_again_after_a_fault(
     def faulty(*arguments: Any, **named: Any) -> None:
         if faults:
             raise faults.pop()
-        beats.append(beat(*arguments, **named))
+        beats.append(heartbeat(*arguments, **named))
 
-    monkeypatch.setattr("app.worker.loop.beat", faulty)
+    monkeypatch.setattr("app.worker.loop.heartbeat", faulty)
     with at_work(storage, succeeding(storage)):
         assert eventually(lambda: len(beats) > 1)
 
@@ -122,8 +122,8 @@ def test_heartbeat_renews_no_lease_of_another_attempt(
             stopped.append(error)
         go_on.set()
 
-    monkeypatch.setattr("app.worker.loop.beat", of_the_next)
-    monkeypatch.setattr("app.ledger.lease.OLDEST_LEASE", 0.1)
+    monkeypatch.setattr("app.worker.loop.heartbeat", of_the_next)
+    monkeypatch.setattr("app.queue.job.OLDEST_LEASE", 0.1)
     accept_items(storage, 1)
     with at_work(storage, run):
         assert go_on.wait(20)
@@ -173,23 +173,23 @@ def test_job_that_waits_is_started_when_its_time_comes(storage: Storage) -> None
     assert 0.35 < runs[1] - runs[0] < 3
 
 
-def test_one_lane_cannot_take_every_thread(storage: Storage) -> None:
-    hang, lanes = threading.Event(), Counter[str]()
+def test_one_queue_cannot_take_every_thread(storage: Storage) -> None:
+    hang, queues = threading.Event(), Counter[str]()
 
     def run(job: Job) -> None:
-        lanes[job.lane] += 1
-        if job.lane == "forward:slow":
+        queues[job.queue] += 1
+        if job.queue == "forward:slow":
             hang.wait(10)
         finish(storage, job, DONE)
 
-    accept_items(storage, 10, lane="forward:slow")
+    accept_items(storage, 10, queue="forward:slow")
     batch = [(event(), [forward_plan(f"quick-{number}")]) for number in range(5)]
     accept(storage, batch)
-    with at_work(storage, run, lanes=(LANE, "forward:slow"), per_lane=2):
-        assert eventually(lambda: lanes[LANE] == 5)
-        assert lanes["forward:slow"] == 2
+    with at_work(storage, run, queues=(LANE, "forward:slow"), per_queue=2):
+        assert eventually(lambda: queues[LANE] == 5)
+        assert queues["forward:slow"] == 2
         hang.set()
-        assert eventually(lambda: lanes["forward:slow"] == 10)
+        assert eventually(lambda: queues["forward:slow"] == 10)
 
 
 def test_nothing_is_asked_of_the_database_while_every_thread_is_busy(
@@ -207,7 +207,7 @@ def test_nothing_is_asked_of_the_database_while_every_thread_is_busy(
 
     monkeypatch.setattr("app.worker.loop.due_times", look)
     accept_items(storage, 6)
-    with at_work(storage, run, per_lane=2, idle=0.05) as worker:
+    with at_work(storage, run, per_queue=2, idle=0.05) as worker:
         assert eventually(lambda: counts(storage).jobs == {"running": 2, "waiting": 4})
         before = looks["due"]
         for _ in range(5):  # whatever rings, and when nothing does
@@ -218,8 +218,8 @@ def test_nothing_is_asked_of_the_database_while_every_thread_is_busy(
         assert eventually(lambda: counts(storage).jobs == {"succeeded": 6})
 
 
-def test_lane_of_a_removed_rule_is_worked_as_well(storage: Storage) -> None:
-    accept_items(storage, 2, lane="forward:removed")
+def test_queue_of_a_removed_rule_is_worked_as_well(storage: Storage) -> None:
+    accept_items(storage, 2, queue="forward:removed")
     with at_work(storage, succeeding(storage)):
         assert eventually(lambda: counts(storage).jobs == {"succeeded": 2})
 
@@ -233,7 +233,7 @@ def test_stopping_worker_lets_running_jobs_finish_and_takes_no_new_ones(storage:
         finish(storage, job, DONE)
 
     accept_items(storage, 3)
-    with at_work(storage, run, threads=1, per_lane=1) as worker:
+    with at_work(storage, run, threads=1, per_queue=1) as worker:
         assert started.wait(5)
         worker.stop()
         time.sleep(0.1)
@@ -314,7 +314,7 @@ def test_workers_share_the_work_and_no_key_runs_twice_at_once(storage: Storage) 
         finish(storage, job, DONE)
 
     batch = [
-        (event(), [forward_plan(f"item-{n % 7}", action="localize", lane=LANE)]) for n in range(70)
+        (event(), [forward_plan(f"item-{n % 7}", action="localize", queue=LANE)]) for n in range(70)
     ]
     accept(storage, batch)
     with at_work(storage, run), at_work(storage, run), at_work(storage, run):

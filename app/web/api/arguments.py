@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from app.ledger.filters import STATES, EventFilter, JobFilter
-from app.ledger.mending import LONGEST_PAUSE_REASON
-from app.ledger.paging import DEFAULT_LIMIT, LONGEST_PAGE
+from app.queue.filters import STATES, EventFilter, JobFilter
+from app.queue.operator import LONGEST_PAUSE_REASON
+from app.queue.pagination import DEFAULT_LIMIT, LONGEST_PAGE
 from app.web.api.fields import Number, When, Words
 
 _PAGING = ("limit", "cursor", "dry_run")

@@ -7,8 +7,8 @@ from typing import Any
 from app.destinations.hiding import masked_url
 from app.destinations.trial import Trial
 from app.errors import NoSuchRecord
-from app.ledger.mending import pause, resume
-from app.ledger.numbers import list_destinations
+from app.queue.operator import pause, resume
+from app.queue.stats import list_destinations
 from app.web.api import schemas
 from app.web.api.arguments import PauseAsked
 from app.web.api.seam import ApiBlueprint

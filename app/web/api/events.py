@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from app.ledger.filters import EventFilter
-from app.ledger.mending import Replayed, replay_event
-from app.ledger.mending_many import replay_where
-from app.ledger.numbers import Overview, overview
-from app.ledger.paging import Page
-from app.ledger.planning import planner
-from app.ledger.records import EventRow, EventStory
-from app.ledger.searching import count_events, list_events, read_event, show_event
+from app.queue.filters import EventFilter
+from app.queue.operator import Replayed, planner, replay_event, replay_where
+from app.queue.pagination import Page
+from app.queue.records import EventRow, EventStory
+from app.queue.search import count_events, list_events, read_event, show_event
+from app.queue.stats import Overview, overview
 from app.web.api import schemas
 from app.web.api.arguments import Asked, EventsAsked, EventsToReplay
 from app.web.api.fields import ID_PATH

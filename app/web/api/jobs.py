@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from app.ledger.filters import JobFilter
-from app.ledger.mending import cancel_job, retry_job
-from app.ledger.mending_many import retry_where
-from app.ledger.paging import Page
-from app.ledger.records import JobRow, JobStory
-from app.ledger.searching import count_jobs, list_jobs, show_job
+from app.queue.filters import JobFilter
+from app.queue.operator import cancel_job, retry_job, retry_where
+from app.queue.pagination import Page
+from app.queue.records import JobRow, JobStory
+from app.queue.search import count_jobs, list_jobs, show_job
 from app.web.api import schemas
 from app.web.api.arguments import Asked, JobsAsked, JobsToRetry
 from app.web.api.fields import ID_PATH

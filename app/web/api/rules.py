@@ -10,8 +10,8 @@ from flask import request
 from app.config import ForwardSpec, LocalizeSpec, Rule, Settings
 from app.errors import NoSuchRecord
 from app.events import WebhookEvent
-from app.ledger.planning import reread
-from app.ledger.searching import read_event
+from app.queue.operator import reread
+from app.queue.search import read_event
 from app.rules import Explanation, Plan, explain, match
 from app.schemas import load_event
 from app.web.api import schemas

@@ -9,8 +9,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, pre_dump
 
-from app.ledger.numbers import Overview
-from app.ledger.records import EventStory, JobStory
+from app.queue.records import EventStory, JobStory
+from app.queue.stats import Overview
 from app.web.api.fields import When
 
 
@@ -324,4 +324,9 @@ class Status(Schema):
     @pre_dump
     def _named(self, found: Overview, **_: Any) -> dict[str, Any]:
         names = ("waiting", "running", "dead", "oldest_age")
-        return {**vars(found), "at": found.now, **{name: getattr(found, name) for name in names}}
+        return {
+            **vars(found),
+            "at": found.now,
+            "lanes": found.queues,
+            **{name: getattr(found, name) for name in names},
+        }

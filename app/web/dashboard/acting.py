@@ -13,13 +13,20 @@ from flask import Blueprint, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from app.config import Destination, Settings
+from app.db import Storage
 from app.destinations.trial import Trial
 from app.errors import NoSuchRecord
-from app.ledger.mending import Replayed, cancel_job, pause, replay_event, resume, retry_job
-from app.ledger.mending_many import retry_where
-from app.ledger.planning import planner
-from app.ledger.searching import read_event, show_job
-from app.storage import Storage
+from app.queue.operator import (
+    Replayed,
+    cancel_job,
+    pause,
+    planner,
+    replay_event,
+    resume,
+    retry_job,
+    retry_where,
+)
+from app.queue.search import read_event, show_job
 from app.web.dashboard.reading import ID, dead_filter
 from app.web.dashboard.reading import NAME as PAGES
 from app.web.dashboard.wording import plural

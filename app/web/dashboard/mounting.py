@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from app import __version__
 from app.advice import why_paused
 from app.errors import NoSuchRecord, StorageUnavailable, VerbRefused
-from app.ledger.paging import CursorInvalid
+from app.queue.pagination import CursorInvalid
 from app.web.auth import AdminGate
 from app.web.dashboard import acting, door, reading, session, views, wording
 from app.web.policy import harden

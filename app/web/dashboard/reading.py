@@ -9,11 +9,11 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from app.advice import of_reason
 from app.config import Settings
-from app.ledger.filters import STATES, EventFilter, JobFilter
-from app.ledger.numbers import overview as read_overview
-from app.ledger.paging import DEFAULT_LIMIT, LONGEST_LOOK
-from app.ledger.searching import count_jobs, list_events, list_jobs, read_event, show_job
-from app.storage import Storage
+from app.db import Storage
+from app.queue.filters import STATES, EventFilter, JobFilter
+from app.queue.pagination import DEFAULT_LIMIT, LONGEST_LOOK
+from app.queue.search import count_jobs, list_events, list_jobs, read_event, show_job
+from app.queue.stats import overview as read_overview
 from app.web.dashboard import views
 
 NAME = "dashboard"

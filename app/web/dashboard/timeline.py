@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from app.advice import Advice, of_reason
-from app.ledger.numbers import DestinationRow
-from app.ledger.records import AttemptRow, JobRow, JobStory
+from app.queue.records import AttemptRow, JobRow, JobStory
+from app.queue.stats import DestinationRow
 from app.web.dashboard.wording import OUTCOMES, duration, relative
 
 # Shown by themselves; the rest of an attempt's detail follows as it is.

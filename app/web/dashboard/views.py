@@ -10,27 +10,18 @@ from typing import Any
 
 from app.advice import Advice, of_reason
 from app.config import Destination, Settings
+from app.db import Storage
+from app.db.driver import read_json
 from app.destinations.hiding import masked_url
 from app.errors import VerbRefused
-from app.ledger.durations import done_lately, time_for
-from app.ledger.filters import EventFilter, JobFilter
-from app.ledger.numbers import (
-    DestinationRow,
-    Minute,
-    Overview,
-    last_hour,
-    list_destinations,
-    overview,
-)
-from app.ledger.overview import Hour, last_day
-from app.ledger.planning import reread
-from app.ledger.queues import DeadGroup
-from app.ledger.records import EventRow, EventStory, JobRow, StoredEvent
-from app.ledger.searching import list_events, list_jobs, show_event
-from app.ledger.watching import ALERT_ORIGIN
+from app.queue.alerts import ALERT_ORIGIN
+from app.queue.filters import EventFilter, JobFilter
+from app.queue.history import Hour, Minute, done_lately, last_day, last_hour, time_for
+from app.queue.operator import reread
+from app.queue.records import EventRow, EventStory, JobRow, StoredEvent
+from app.queue.search import list_events, list_jobs, show_event
+from app.queue.stats import DeadGroup, DestinationRow, Overview, list_destinations, overview
 from app.rules import Explanation, explain
-from app.storage import Storage
-from app.storage.driver import read_json
 from app.web.dashboard.chart import Chart, Point, draw
 from app.web.dashboard.timeline import Line, line
 from app.web.dashboard.wording import duration, plural
@@ -151,9 +142,9 @@ def troubles(now: Overview, *, late: float) -> list[Trouble]:
         todo = "Its queue is kept until somebody resumes it."
         found.append(Trouble("warn", f"{name} is paused.", todo, "destinations"))
     held = {*now.open_breakers, *now.paused}
-    for lane in now.lanes:
-        if lane.target not in held and (lane.due_age or 0) > late:
-            text = f"Jobs of {lane.action} for {lane.target} are {duration(lane.due_age)} late."
+    for queue in now.queues:
+        if queue.target not in held and (queue.due_age or 0) > late:
+            text = f"Jobs of {queue.action} for {queue.target} are {duration(queue.due_age)} late."
             todo = "If it is not slow, run more workers, or raise its rate or concurrency."
             found.append(Trouble("warn", text, todo, "destinations"))
     return found
