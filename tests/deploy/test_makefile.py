@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VERBS = frozenset(
-    "help setup demo test quick drill fuzz bench compare lint format lock".split()  # noqa: SIM905
+    "help setup demo test quick drill fuzz bench compare docs lint format lock".split()  # noqa: SIM905
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -144,10 +144,10 @@ def test_files_that_the_readme_copies_are_there() -> None:
 def test_processes_on_the_pages_are_those_of_the_procfile() -> None:
     procfile = (ROOT / "Procfile").read_text(encoding="utf-8")
     started = dict(re.findall(r"^(\w+): python -m (.+)$", procfile, re.MULTILINE))
-    for page in ("README.md", pages.OPERATIONS):
+    for page in ("README.md", pages.RUN):
         assert started["web"] in pages.text(page)
         assert started["worker"].replace("app ", "dc-relay ") in pages.text(page)
-    assert started["release"].replace("app ", "dc-relay ") in pages.text(pages.OPERATIONS)
+    assert started["release"].replace("app ", "dc-relay ") in pages.text(pages.RUN)
 
 
 def test_changelog_has_a_place_for_what_is_not_released_and_one_for_each_version() -> None:
