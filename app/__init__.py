@@ -4,4 +4,4 @@ The rooms of this package are listed from the top floor down in docs/architectur
 point down only; `lint-imports` enforces it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

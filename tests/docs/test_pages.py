@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from app import __version__
 from app.cli import main
 from app.config import ENVIRONMENT_VARIABLES
 from tests.docs import pages
@@ -150,12 +151,10 @@ def test_processes_on_the_pages_are_those_of_the_procfile() -> None:
     assert started["release"].replace("app ", "dc-relay ") in pages.text(pages.RUN)
 
 
-def test_changelog_has_a_place_for_what_is_not_released_and_one_for_each_version() -> None:
+def test_changelog_begins_with_the_version_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     sections = re.findall(r"^## \[([^]]+)\]", pages.text("CHANGELOG.md"), re.MULTILINE)
-    assert sections[0] == "Unreleased"
-    released = project["version"] != "0.1.0"
-    assert sections[1:2] == [project["version"]] * released
+    assert sections[0] == project["version"] == __version__
 
 
 def test_decisions_are_all_listed() -> None:
