@@ -110,7 +110,7 @@ def test_an_old_python_is_refused_with_advice(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
-def test_lint_checks_style_types_and_floors(clone: Path) -> None:
+def test_lint_checks_style_types_and_layers(clone: Path) -> None:
     assert calls(make("lint", cwd=clone)) == [
         "ruff check",
         "ruff format --check",

@@ -163,26 +163,26 @@ def test_decisions_are_all_listed() -> None:
     assert listed == {path.name for path in folder.glob("[0-9]*.md")}
 
 
-def test_floors_on_the_page_are_those_that_are_enforced() -> None:
+def test_layers_on_the_page_are_those_that_are_enforced() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
-    floors: dict[int, set[str]] = {}
-    table = pages.rows(pages.text(pages.ARCHITECTURE), header="floor")
-    for number, room, *_ in table:
-        floors.setdefault(int(number), set()).add(room.strip("`"))
-    assert [floors[number] for number in sorted(floors, reverse=True)] == [
-        {room.strip() for room in layer.split("|")} for layer in layers
+    enforced = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    layers: dict[int, set[str]] = {}
+    table = pages.rows(pages.text(pages.ARCHITECTURE), header="layer")
+    for number, package, *_ in table:
+        layers.setdefault(int(number), set()).add(package.strip("`"))
+    assert [layers[number] for number in sorted(layers, reverse=True)] == [
+        {package.strip() for package in layer.split("|")} for layer in enforced
     ]
-    assert sorted(floors, reverse=True) == list(range(len(layers), 0, -1))
+    assert sorted(layers, reverse=True) == list(range(len(enforced), 0, -1))
 
 
-def test_every_room_is_on_the_page() -> None:
-    rooms = {path.stem for path in (ROOT / "app").iterdir() if is_room(path)}
-    described = pages.named(pages.rows(pages.text(pages.ARCHITECTURE), header="floor"), 1)
-    assert rooms - described == {"__main__", "migrations"}
+def test_every_package_is_on_the_page() -> None:
+    packages = {path.stem for path in (ROOT / "app").iterdir() if is_package(path)}
+    described = pages.named(pages.rows(pages.text(pages.ARCHITECTURE), header="layer"), 1)
+    assert packages - described == {"__main__", "migrations"}
 
 
-def is_room(path: Path) -> bool:
+def is_package(path: Path) -> bool:
     return (path.is_dir() and (path / "__init__.py").exists() and path.name != "__pycache__") or (
         path.suffix == ".py" and path.stem != "__init__"
     )
