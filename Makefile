@@ -14,14 +14,14 @@ EXTRAS := --extra otel
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test quick drill fuzz bench compare lint format lock
+.PHONY: help setup demo test quick drill fuzz bench compare docs lint format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Create .venv with the locked packages and dc-relay itself
 
-demo: setup ## Run the service against a pretend Amplience (DEMO_ARGS=--exit: stop by itself)
+demo: setup ## Run the service with the Amplience emulator (DEMO_ARGS=--exit: stop by itself)
 	$(BIN)/dc-relay demo $(DEMO_ARGS)
 
 test: setup ## Run all tests (TEST_DATABASE_URL: also on PostgreSQL; TEST_ARGS: for pytest)
@@ -29,28 +29,31 @@ test: setup ## Run all tests (TEST_DATABASE_URL: also on PostgreSQL; TEST_ARGS: 
 		echo "PostgreSQL tests are skipped: set TEST_DATABASE_URL" >&2
 	$(BIN)/python -m pytest -n auto $(TEST_ARGS)
 
-quick: setup ## Run the tests that need no minute: SQLite only, no stories, processes or browser
+quick: setup ## Run the fast tests: SQLite only, no stories, processes or browser
 	$(BIN)/python -m pytest -n auto -m "not (postgres or stories or processes or browser)" $(TEST_ARGS)
 
-drill: setup ## Kill, crash and break everything, count what is lost (DRILL_ARGS="--seconds 60")
+drill: setup ## Kill and break processes under load, count lost events (DRILL_ARGS="--seconds 60")
 	$(BIN)/python -m tools.drill $(DRILL_ARGS)
 
-fuzz: setup ## Throw thousands of inputs at the door and at the configuration
+fuzz: setup ## Send thousands of inputs to the webhook endpoint and the configuration
 	FUZZ_EXAMPLES=600 $(BIN)/python -m pytest tests/fuzz --timeout=600
 
-bench: setup ## Measure everything, in ten minutes (BENCH_ARGS="promises memory": only these)
+bench: setup ## Run all benchmarks, in ten minutes (BENCH_ARGS="promises memory": only these)
 	$(BIN)/python -m tools.benchmarks $(BENCH_ARGS)
 
 compare: setup ## Measure beside another revision (BASE=REVISION COMPARE_ARGS="--rounds 5")
 	$(BIN)/python -m tools.benchmarks.compare $(BASE) $(COMPARE_ARGS)
 
-lint: setup ## Check style, types and floors
+docs: setup ## Write the tables in docs/reference.md that come from the code
+	$(BIN)/python -m tools.docs
+
+lint: setup ## Check style, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup ## Put the code in the house's format
+format: setup ## Format the code, and fix what can be fixed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

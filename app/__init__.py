@@ -1,7 +1,6 @@
 """dc-relay: takes Amplience Dynamic Content webhooks and acts on them.
 
-The rooms of this package are listed from the top floor down in docs/architecture.md. Imports
-point down only; `lint-imports` enforces it.
+docs/architecture.md lists its layers. Imports point down only; `lint-imports` enforces it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -151,7 +151,8 @@ def _dead(connection: Connection, now: int) -> Iterator[Alert]:
             "job-dead",
             f"{action} {target}: {reason}",
             once=str(died),
-            text=f"{_jobs(count)} of {action} for {target} given up: {reason}.{_meaning(reason)}",
+            text=f"{_jobs(count)} of {action} for {target} failed for good: {reason}."
+            f"{_meaning(reason)}",
             facts={"jobs": count, "newest": newest},
         )
 

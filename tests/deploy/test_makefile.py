@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VERBS = frozenset(
-    "help setup demo test quick drill fuzz bench compare lint format lock".split()  # noqa: SIM905
+    "help setup demo test quick drill fuzz bench compare docs lint format lock".split()  # noqa: SIM905
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -110,7 +110,7 @@ def test_an_old_python_is_refused_with_advice(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
-def test_lint_checks_style_types_and_floors(clone: Path) -> None:
+def test_lint_checks_style_types_and_layers(clone: Path) -> None:
     assert calls(make("lint", cwd=clone)) == [
         "ruff check",
         "ruff format --check",

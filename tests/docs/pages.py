@@ -12,7 +12,9 @@ PAGES = tuple(
         str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
     )
 )
-OPERATIONS = "docs/operations.md"
+RUN = "docs/run.md"
+TROUBLESHOOT = "docs/troubleshoot.md"
+REFERENCE = "docs/reference.md"
 AMPLIENCE = "docs/amplience.md"
 ARCHITECTURE = "docs/architecture.md"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import get_args
 
 from sqlalchemy import text, update
 
-from app import advice
-from app.advice import Advice
+from app.advice import REASONS
 from app.config.templating import Unrenderable, ValueMissing
 from app.db import Storage
 from app.db.tables import jobs
@@ -16,7 +17,7 @@ from app.queue import Job, accept, claim, finish, heartbeat, readiness, record_h
 from app.queue.limits import Change, Limits
 from app.retry import Decision, JobState
 from tests.docs import pages, source
-from tests.docs.pages import AMPLIENCE, OPERATIONS
+from tests.docs.pages import AMPLIENCE, REFERENCE, ROOT, TROUBLESHOOT
 from tests.queue.making import claim_one, event, forward_plan
 
 ACTIONS = ("app/actions", "app/worker/running.py")
@@ -31,39 +32,34 @@ NOT_STORABLE = "event-not-storable"
 
 
 def test_every_reason_of_a_job_is_explained_and_no_other() -> None:
-    section = pages.section(OPERATIONS, "Jobs: states and reasons")
+    section = pages.section(REFERENCE, "Reasons")
     explained = pages.named(pages.rows(section, header="reason"))
     used = source.dashed(*ACTIONS) | source.given_as_reason(*ACTIONS, "app/queue")
     assert explained == used - {NOT_STORABLE} | TEMPLATES
 
 
-def plain(cell: str) -> str:
-    """A cell as it is read: without marks and addresses."""
-    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", cell).replace("`", "").strip()
+def test_tables_made_of_the_code_are_up_to_date() -> None:
+    checked = [sys.executable, "-m", "tools.docs", "--check"]
+    done = subprocess.run(checked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-def told(section: str, header: str, meaning: int, todo: int) -> dict[str, Advice]:
-    return {
-        slug: Advice(plain(row[meaning]), plain(row[todo]))
-        for row in pages.rows(pages.section(OPERATIONS, section), header=header)
-        for slug in re.findall(r"`([^`]+)`", row[0])
-    }
+def test_every_reason_names_states_of_a_job() -> None:
+    states = set(get_args(JobState))
+    assert {
+        slug for slug, each in REASONS.items() if not states & set(each.states.split())
+    } == set()
 
 
-def test_pages_and_alerts_give_the_same_advice_as_the_tables() -> None:
-    assert told("Jobs: states and reasons", "reason", 2, 3) == advice.REASONS
-    assert told("Alerts", "alert", 1, 2) == advice.ALERTS
-
-
-def test_every_answer_at_the_door_is_explained_and_no_other() -> None:
-    section = pages.section(OPERATIONS, "Answers at the door")
+def test_every_response_to_a_webhook_is_explained_and_no_other() -> None:
+    section = pages.section(REFERENCE, "Webhook responses")
     explained = pages.named(pages.rows(section, header="reason"))
     used = source.dashed(*DOOR, "app/signature.py") - {"content-type"}
     assert explained == used | TAKEN | OF_FLASK | {NOT_STORABLE}
 
 
 def test_every_log_event_is_explained_and_no_other() -> None:
-    explained = pages.named(pages.rows(pages.section(OPERATIONS, "Logs"), header="event"))
+    explained = pages.named(pages.rows(pages.section(REFERENCE, "Log lines"), header="event"))
     varying = {"destination.{}": {f"destination.{change}" for change in get_args(Change)}}
     assert explained == {
         name for event in source.log_events() for name in varying.get(event, {event})
@@ -71,7 +67,7 @@ def test_every_log_event_is_explained_and_no_other() -> None:
 
 
 def test_every_state_of_a_job_is_explained_and_no_other() -> None:
-    section = pages.section(OPERATIONS, "Jobs: states and reasons")
+    section = pages.section(REFERENCE, "Job states")
     assert pages.named(pages.rows(section, header="state")) == set(get_args(JobState))
 
 
@@ -94,14 +90,14 @@ def give_up(storage: Storage) -> Job:
 
 def run_by_hand(storage: Storage, words: str) -> int:
     """Run the statement of the page that has these words in it; returns how many rows it met."""
-    [statement] = [block for block in pages.blocks(OPERATIONS, "sql") if words in block]
+    [statement] = [block for block in pages.blocks(TROUBLESHOOT, "sql") if words in block]
     with storage.write() as connection:
         return connection.execute(text(statement)).rowcount
 
 
 def test_statements_that_only_read_can_be_run(storage: Storage) -> None:
     give_up(storage)
-    reading = [block for block in pages.blocks(OPERATIONS, "sql") if block.startswith("SELECT")]
+    reading = [block for block in pages.blocks(TROUBLESHOOT, "sql") if block.startswith("SELECT")]
     with storage.read() as connection:
         dead, story = (connection.execute(text(statement)).all() for statement in reading)
     assert [row.reason for row in dead] == ["destination-unavailable"]

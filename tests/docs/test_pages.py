@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from app import __version__
 from app.cli import main
 from app.config import ENVIRONMENT_VARIABLES
 from tests.docs import pages
@@ -144,18 +145,16 @@ def test_files_that_the_readme_copies_are_there() -> None:
 def test_processes_on_the_pages_are_those_of_the_procfile() -> None:
     procfile = (ROOT / "Procfile").read_text(encoding="utf-8")
     started = dict(re.findall(r"^(\w+): python -m (.+)$", procfile, re.MULTILINE))
-    for page in ("README.md", pages.OPERATIONS):
+    for page in ("README.md", pages.RUN):
         assert started["web"] in pages.text(page)
         assert started["worker"].replace("app ", "dc-relay ") in pages.text(page)
-    assert started["release"].replace("app ", "dc-relay ") in pages.text(pages.OPERATIONS)
+    assert started["release"].replace("app ", "dc-relay ") in pages.text(pages.RUN)
 
 
-def test_changelog_has_a_place_for_what_is_not_released_and_one_for_each_version() -> None:
+def test_changelog_begins_with_the_version_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     sections = re.findall(r"^## \[([^]]+)\]", pages.text("CHANGELOG.md"), re.MULTILINE)
-    assert sections[0] == "Unreleased"
-    released = project["version"] != "0.1.0"
-    assert sections[1:2] == [project["version"]] * released
+    assert sections[0] == project["version"] == __version__
 
 
 def test_decisions_are_all_listed() -> None:
@@ -164,26 +163,26 @@ def test_decisions_are_all_listed() -> None:
     assert listed == {path.name for path in folder.glob("[0-9]*.md")}
 
 
-def test_floors_on_the_page_are_those_that_are_enforced() -> None:
+def test_layers_on_the_page_are_those_that_are_enforced() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
-    floors: dict[int, set[str]] = {}
-    table = pages.rows(pages.text(pages.ARCHITECTURE), header="floor")
-    for number, room, *_ in table:
-        floors.setdefault(int(number), set()).add(room.strip("`"))
-    assert [floors[number] for number in sorted(floors, reverse=True)] == [
-        {room.strip() for room in layer.split("|")} for layer in layers
+    enforced = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    layers: dict[int, set[str]] = {}
+    table = pages.rows(pages.text(pages.ARCHITECTURE), header="layer")
+    for number, package, *_ in table:
+        layers.setdefault(int(number), set()).add(package.strip("`"))
+    assert [layers[number] for number in sorted(layers, reverse=True)] == [
+        {package.strip() for package in layer.split("|")} for layer in enforced
     ]
-    assert sorted(floors, reverse=True) == list(range(len(layers), 0, -1))
+    assert sorted(layers, reverse=True) == list(range(len(enforced), 0, -1))
 
 
-def test_every_room_is_on_the_page() -> None:
-    rooms = {path.stem for path in (ROOT / "app").iterdir() if is_room(path)}
-    described = pages.named(pages.rows(pages.text(pages.ARCHITECTURE), header="floor"), 1)
-    assert rooms - described == {"__main__", "migrations"}
+def test_every_package_is_on_the_page() -> None:
+    packages = {path.stem for path in (ROOT / "app").iterdir() if is_package(path)}
+    described = pages.named(pages.rows(pages.text(pages.ARCHITECTURE), header="layer"), 1)
+    assert packages - described == {"__main__", "migrations"}
 
 
-def is_room(path: Path) -> bool:
+def is_package(path: Path) -> bool:
     return (path.is_dir() and (path / "__init__.py").exists() and path.name != "__pycache__") or (
         path.suffix == ".py" and path.stem != "__init__"
     )

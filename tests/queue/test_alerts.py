@@ -34,8 +34,10 @@ def test_dead_jobs_of_one_reason_are_one_alert(storage: Storage) -> None:
     [alert] = find_alerts(storage, oldest_waiting_ms=FIVE_MINUTES)
     assert (alert.slug, alert.subject) == ("job-dead", "forward default: destination-refused")
     assert alert.facts["jobs"] == 3
-    assert alert.text.startswith("3 jobs of forward for default given up: destination-refused. It")
-    assert str(alert.told["todo"]).startswith("what the reason asks for")
+    assert alert.text.startswith(
+        "3 jobs of forward for default failed for good: destination-refused. It means: "
+    )
+    assert str(alert.told["todo"]).startswith("do what the reason asks for")
 
 
 def test_dead_job_is_the_same_alert_in_the_hour_that_follows(storage: Storage) -> None:

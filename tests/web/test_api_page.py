@@ -58,15 +58,15 @@ def scraped(home: Path) -> set[str]:
 
 
 def test_every_metric_is_on_the_page_and_no_other(tmp_path: Path) -> None:
-    listed = pages.named(pages.rows(pages.section(pages.OPERATIONS, "Metrics"), header="metric"))
+    listed = pages.named(pages.rows(pages.section(pages.REFERENCE, "Metrics"), header="metric"))
     missing_at_first = {"dc_relay_worker_beat_age_seconds"}
     there = {name for name in scraped(tmp_path) if not name.endswith("_created")}
     assert listed == there | missing_at_first
 
 
 def test_alert_rules_and_dashboard_ask_for_metrics_that_there_are() -> None:
-    listed = pages.named(pages.rows(pages.section(pages.OPERATIONS, "Metrics"), header="metric"))
-    rules = "\n".join(pages.blocks(pages.OPERATIONS, "yaml"))
+    listed = pages.named(pages.rows(pages.section(pages.REFERENCE, "Metrics"), header="metric"))
+    rules = "\n".join(pages.blocks(pages.RUN, "yaml"))
     dashboard = (pages.ROOT / "docs/grafana-dashboard.json").read_text(encoding="utf-8")
     assert json.loads(dashboard)["panels"]
     for text in (rules, dashboard):

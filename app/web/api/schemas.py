@@ -24,7 +24,7 @@ class Problem(Schema):
     type = fields.String()
     title = fields.String()
     status = fields.Integer()
-    reason = fields.String(metadata=_about("A slug that never changes; see docs/operations.md."))
+    reason = fields.String(metadata=_about("A slug that never changes; see docs/reference.md."))
     detail = fields.String()
     fields_ = fields.Dict(
         data_key="fields",
