@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,11 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "dc-relay-counters-"
 # The end of the names that prometheus_client gives to its files.
 _COUNTERS = ".db"
+
+
+def named_parent(environ: Mapping[str, str], otherwise: str) -> Path:
+    """The directory that the operator names; a variable that is blank is not set."""
+    return Path(environ.get(VARIABLE, "").strip() or otherwise)
 
 
 class CounterDirectory:

@@ -21,7 +21,7 @@ from app.config import load_settings
 from app.errors import ConfigError
 from app.observability import configure_logging
 from app.observability.metrics import share_counters
-from app.web.counter_files import VARIABLE, CounterDirectory
+from app.web.counter_files import CounterDirectory, named_parent
 
 # Each worker's heartbeat is a file; on a disk that is busy or slow, touching it can block a worker
 # (https://docs.gunicorn.org/en/stable/faq.html#how-do-i-avoid-gunicorn-excessively-blocking-in-os-fchmod).
@@ -32,7 +32,7 @@ try:
     # Of all workers, so that /metrics adds them up, and those that were killed. gunicorn imports
     # this module once, so a reload of its configuration makes no second one.
     _counters = CounterDirectory(
-        Path(os.environ.get(VARIABLE) or worker_tmp_dir or tempfile.gettempdir())
+        named_parent(os.environ, otherwise=worker_tmp_dir or tempfile.gettempdir())
     )
 except ConfigError as error:
     # Here, once, with every fault; not as a stack from each worker that dies while it starts.

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.web.counter_files import PREFIX, CounterDirectory
+import pytest
+
+from app.web.counter_files import PREFIX, VARIABLE, CounterDirectory, named_parent
 
 
 def test_only_unused_directories_of_ours_are_removed_and_only_counters_in_them(
@@ -30,3 +32,16 @@ def test_only_unused_directories_of_ours_are_removed_and_only_counters_in_them(
     first.remove()
     assert not first.path.exists()
     assert second.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "parent"),
+    [
+        ({}, "/other"),
+        ({VARIABLE: ""}, "/other"),
+        ({VARIABLE: "  "}, "/other"),
+        ({VARIABLE: "/a"}, "/a"),
+    ],
+)
+def test_variable_that_is_blank_names_no_directory(environ: dict[str, str], parent: str) -> None:
+    assert named_parent(environ, otherwise="/other") == Path(parent)
