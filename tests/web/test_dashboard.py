@@ -382,8 +382,8 @@ def test_alert_is_a_page_that_says_what_to_do(storage: Storage) -> None:
 
 
 def test_event_names_its_trace_where_it_has_one(storage: Storage) -> None:
-    traced = event(trace=f"{TRACEPARENT} {STATE}")
-    accept(storage, [(traced, []), (event(), [])])
+    traced = event("a", trace=f"{TRACEPARENT} {STATE}")
+    accept(storage, [(traced, []), (event("b"), [])])
     desk = opened(storage)
     first, second = (text_of(desk.page(f"/events/{number}")) for number in (1, 2))
     assert f"Trace {TRACE}" in first
