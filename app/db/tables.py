@@ -33,7 +33,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 # Tables and migrations move together; a test compares them with the newest migration.
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 
 metadata = MetaData()
 _LARGEST_COUNT = (1 << 31) - 1
@@ -271,14 +271,15 @@ destination_states = Table(
     Column("tokens_at", BigInteger),
 )
 
-# What a destination was last sent of an item: no older version may follow, and a resync finds
-# what is no longer published.
+# What a destination was last sent of an item by each rule: no older version may follow, and a
+# resync finds what is no longer published. Without a rule it counts for all (written before 0009).
 sent_items = Table(
     "sent_items",
     metadata,
     Column("destination", String(200), primary_key=True),
     Column("hub", String(100), primary_key=True),
     Column("item_id", String(200), primary_key=True),
+    Column("rule", Text, primary_key=True, server_default=""),
     Column("version", BigInteger, nullable=False),
     # `published` or `deleted`.
     Column("kind", String(20), nullable=False),

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, exists, func, insert, select, update
 
 from app.db import Storage
 from app.db.tables import bulk_runs, in_state, jobs, now_ms, sent_items, webhook_events
+from app.queue.coalescing import DELETED
 from app.queue.ingest import accept
 from app.queue.insert_events import Batch
 
@@ -181,6 +182,12 @@ def published_before(
     By id: the schema, and the database's time of this look, which is the version of a removal: what
     is published after it wins.
     """
+    gone = sent_items.alias("gone")
+    deleted_since = exists().where(
+        *(gone.c[name] == sent_items.c[name] for name in ("destination", "hub", "item_id")),
+        gone.c.kind == DELETED,
+        gone.c.version >= sent_items.c.version,
+    )
     with storage.read() as connection:
         rows = connection.execute(
             select(sent_items.c.item_id, sent_items.c.schema, now_ms().label("now"))
@@ -189,6 +196,7 @@ def published_before(
                 sent_items.c.hub == hub,
                 sent_items.c.kind == "published",
                 sent_items.c.schema.in_(schemas),
+                ~deleted_since,
             )
             .order_by(sent_items.c.item_id)
         )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Text, bindparam, exists, or_, select
 
 from app.db import Storage
 from app.db.tables import now_ms, sent_items
+from app.queue.coalescing import DELETED
 from app.queue.job import Job
 
 
@@ -21,6 +22,7 @@ class Sent(TypedDict):
     destination: str
     hub: str
     item_id: str
+    rule: str
     version: int
     kind: str
     schema: str | None
@@ -42,6 +44,12 @@ _NEWER = select(
         sent_items.c.hub == bindparam("hub"),
         sent_items.c.item_id == bindparam("item_id"),
         is_newer(sent_items.c.version, bindparam("version", type_=BigInteger)),
+        # Two rules send one item in two ways, and both are wanted; a deletion is one for all rules.
+        or_(
+            sent_items.c.rule.in_((bindparam("rule", type_=Text), "")),
+            sent_items.c.kind == DELETED,
+            bindparam("kind", type_=Text) == DELETED,
+        ),
     )
 )
 
@@ -60,7 +68,7 @@ def forget_sent(storage: Storage, *, destination: str, item_id: str) -> int:
 
 
 def newer_was_sent(storage: Storage, job: Job) -> bool:
-    """Tell whether the job's destination has taken a newer version of its item."""
+    """Tell whether the job's destination has taken a newer version of its item by the same rule."""
     with storage.read() as connection:
         return bool(connection.execute(_NEWER, sent_by(job)).scalar())
 
@@ -71,6 +79,7 @@ def sent_by(job: Job) -> Sent:
         "destination": job.target,
         "hub": job.hub,
         "item_id": job.args["item_id"],
+        "rule": job.rule,
         "version": job.version,
         "kind": job.args.get("kind", "published"),
         "schema": job.schema,

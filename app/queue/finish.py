@@ -133,7 +133,9 @@ _KINDS = (
     "failures integer, progress json, delay bigint, newer bigint"
 )
 _KINDS_TRIED = "outcome text, tried text, detail json"
-_KINDS_SENT = "destination text, hub text, item_id text, version bigint, kind text, schema text"
+_KINDS_SENT = (
+    "destination text, hub text, item_id text, rule text, version bigint, kind text, schema text"
+)
 
 
 def write_ends(connection: Connection, ended: Sequence[Ended]) -> set[tuple[int, int]]:
@@ -162,9 +164,9 @@ def _write_sqlite(connection: Connection, ended: Sequence[Ended]) -> set[tuple[i
 
 def _newest(sent: Sequence[Sent]) -> list[Sent]:
     """The newest of each place: a statement writes a row once."""
-    newest: dict[tuple[str, str, str], Sent] = {}
+    newest: dict[tuple[str, str, str, str], Sent] = {}
     for one in sent:
-        place = (one["destination"], one["hub"], one["item_id"])
+        place = (one["destination"], one["hub"], one["item_id"], one["rule"])
         if place not in newest or newest[place]["version"] <= one["version"]:
             newest[place] = one
     return list(newest.values())
@@ -195,9 +197,9 @@ _RECORD = (
 _STARTED = (
     "(SELECT jobs.started_at FROM jobs WHERE jobs.id = given.id AND jobs.attempts = given.number)"
 )
-_NOTE = "INSERT INTO sent_items (destination, hub, item_id, version, kind, schema, sent_at)"
+_NOTE = "INSERT INTO sent_items (destination, hub, item_id, rule, version, kind, schema, sent_at)"
 _UNLESS_NEWER = """
-ON CONFLICT (destination, hub, item_id) DO UPDATE SET
+ON CONFLICT (destination, hub, item_id, rule) DO UPDATE SET
     version = excluded.version, kind = excluded.kind, schema = excluded.schema,
     sent_at = excluded.sent_at
 WHERE sent_items.version <= excluded.version""".strip()
@@ -210,7 +212,7 @@ FROM {given("sqlite", f"id bigint, owner text, number integer, message text, {_K
 """.strip()  # noqa: S608 - our own names
 _NOTE_ON_SQLITE = f"""
 {_NOTE}
-SELECT destination, hub, item_id, version, kind, schema, {clock("sqlite")}
+SELECT destination, hub, item_id, rule, version, kind, schema, {clock("sqlite")}
 FROM {given("sqlite", _KINDS_SENT)} WHERE true
 {_UNLESS_NEWER}""".strip()  # noqa: S608 - our own names
 # All of these in one, in which each sees the tables as they were before it. What was sent is
@@ -233,11 +235,11 @@ forgotten AS (
 ),
 noted AS (
   {_NOTE}
-  SELECT DISTINCT ON (destination, hub, item_id)
-    destination, hub, item_id, version, kind, schema, {clock("postgresql")}
+  SELECT DISTINCT ON (destination, hub, item_id, rule)
+    destination, hub, item_id, rule, version, kind, schema, {clock("postgresql")}
   FROM given JOIN moved USING (id, number)
   WHERE destination IS NOT NULL
-  ORDER BY destination, hub, item_id, version DESC, id DESC
+  ORDER BY destination, hub, item_id, rule, version DESC, id DESC
   {_UNLESS_NEWER}
 )
 SELECT id, number FROM moved""".strip()  # noqa: S608 - our own names

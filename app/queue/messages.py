@@ -104,11 +104,12 @@ def _write_postgresql(
 
 
 def _newer(dialect: str, job: str) -> str:
-    """The condition of `is_newer`, for a statement that is text."""
+    """The condition of `newer_was_sent` on a publish, for a statement that is text."""
     now = clock(dialect)
     return (
         f"sent_items.version > {job}.version"
         f" AND (sent_items.version <= {now} OR {job}.version > {now})"
+        f" AND (sent_items.rule IN ({job}.rule, '') OR sent_items.kind = 'deleted')"
     )
 
 
@@ -146,7 +147,7 @@ held AS (
   WHERE jobs.id = given.id AND jobs.owner = given.owner AND jobs.attempts = given.number
     AND jobs.state = 'running'
   RETURNING jobs.id, given.number, jobs.target, jobs.hub, jobs.args->>'item_id' AS item_id,
-    jobs.version, given.unless_newer
+    jobs.version, jobs.rule, given.unless_newer
 ),
 outdated AS (
   SELECT held.id FROM held

@@ -101,7 +101,7 @@ def test_statements_do_not_grow_with_what_ends_together(storage: Storage) -> Non
 
 
 def test_two_versions_of_an_item_that_end_together_leave_the_newer(storage: Storage) -> None:
-    plans = [forward_plan(key=f"k{n}", rule=f"r{n}", version=n) for n in (7, 9, 8)]
+    plans = [forward_plan(key=f"k{n}", version=n) for n in (7, 9, 8)]
     accept(storage, [(event(), plans)])
     claimed = claim_many(storage, 3)
     at_once(storage, *(partial(finish, storage, each, DONE) for each in claimed))

@@ -59,7 +59,7 @@ def test_web_tells_that_no_worker_lives_and_does_nothing_else(
     assert received.json["type"] == "alert.no-live-worker"
     alert = received.json["data"]["alert"]
     assert alert["text"].startswith("No worker has given a sign of life for 2")
-    assert alert["todo"].startswith("start one")
+    assert alert["todo"].startswith("start a worker")
 
 
 def test_web_leaves_alerts_to_a_worker_that_lives(storage: Storage, ops: ScriptedServer) -> None:
@@ -155,7 +155,7 @@ def test_refusal_alarm_is_a_sentence_that_says_what_to_do(
         told = json.loads(bodies.scalar_one())
     assert told["text"].startswith("Amplience refuses calls for hub main.")
     assert told["text"].endswith("Its answer: GET /hubs answered 403: No.")
-    assert told["todo"].startswith("dc-relay check")
+    assert "dc-relay check" in told["todo"]
 
 
 def slugs_of_alerts(storage: Storage) -> list[str]:
