@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from enum import Enum
+from typing import Any
 
 from app.web.framing import Framing
 
@@ -121,6 +122,13 @@ class ClientSocket(socket.socket):
         sent = 0 if self.unsent else self._send(data)
         if sent < len(data):
             self.unsent += memoryview(data)[sent:]
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a file as `sendall` does: the system's call wants a socket that may block."""
+        file.seek(offset)
+        data = file.read(-1 if count is None else count)
+        self.sendall(data)
+        return len(data)
 
     def _send(self, data: bytes | bytearray) -> int:
         try:

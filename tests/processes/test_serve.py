@@ -16,6 +16,7 @@ from app.db import Storage
 from sandbox import SandboxServer
 from tests.processes.conftest import MakeItems
 from tests.processes.running import (
+    ROOT,
     SERVE,
     Running,
     alive,
@@ -30,14 +31,16 @@ from tests.processes.running import (
 )
 from tests.relay import environment
 
+ASSETS = ROOT / "app/web/dashboard/static"
+
 
 @contextmanager
 def serving(
-    sandbox: SandboxServer, empty_database_url: str, directory: Path
+    sandbox: SandboxServer, empty_database_url: str, directory: Path, **more: str
 ) -> Iterator[tuple[Running, str]]:
     """Run `serve`; yields it and its address once it is ready."""
     port = str(free_port())
-    environ = environment(sandbox, empty_database_url, PORT=port)
+    environ = environment(sandbox, empty_database_url, PORT=port, **more)
     with started(SERVE, environ, directory) as running:
         url = f"http://127.0.0.1:{port}"
         await_ready(url)
@@ -46,6 +49,17 @@ def serving(
 
 def pid_of(running: Running, child: str) -> int:
     return int(running.lines("child.started", child=child)[-1]["pid"])
+
+
+def test_dashboard_gets_its_files_whole(
+    sandbox: SandboxServer, empty_sqlite_url: str, tmp_path: Path
+) -> None:
+    """Files are sent in another way than answers, and only gunicorn does so."""
+    token = "a-token-of-24-characters-or-more"
+    with serving(sandbox, empty_sqlite_url, tmp_path, ADMIN_TOKEN=token) as (_, url):
+        for name in ("dashboard.css", "dashboard.js"):
+            answer = requests.get(f"{url}/assets/{name}", timeout=5)
+            assert answer.content == (ASSETS / name).read_bytes()
 
 
 def test_serve_starts_on_an_empty_database_and_leaves_nothing_behind(
