@@ -1,7 +1,6 @@
 """The values that travel through the house: frozen, without behaviour that reaches outside.
 
-A webhook event is one message from Amplience. This module must not know how it was received or
-where it is kept.
+A webhook event is one message from Amplience.
 """
 
 from __future__ import annotations

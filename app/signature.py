@@ -1,7 +1,6 @@
 """Tells whether a body is signed with one of our webhook secrets.
 
-Pure: bytes and text in, an exception or nothing out. It must not know how the body arrived or whose
-hub it is.
+Pure: bytes and text in, an exception or nothing out.
 """
 
 from __future__ import annotations

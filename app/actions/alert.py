@@ -1,6 +1,6 @@
 """Alert: tell a destination what an operator should know.
 
-What is to be told stands in the job. This module must not know how it was found out.
+What is to be told stands in the job.
 """
 
 from __future__ import annotations

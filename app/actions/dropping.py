@@ -1,7 +1,7 @@
 """Tell a destination that an item is gone: the second half of an unpublish.
 
 The item is read again right before each send, also before a retry days later: what was published
-again meanwhile must not be dropped. This module must not know what made the item go.
+again meanwhile must not be dropped.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 Content Delivery 2 says nowhere which version it gives, so what it gives is compared with the body
 of a content item as the Management API has it. Only the item itself can be compared: the items that
 it links to stand in the body as links, and here a link and the item in its place are the same.
-This module must not know where either came from, or what follows from the answer.
 """
 
 from __future__ import annotations

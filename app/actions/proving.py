@@ -3,8 +3,7 @@
 The Management API keeps each snapshot's own copy of its items, which is exactly what was published.
 Content that equals it is proven. Content that does not may be older (a cache has not looked again)
 or newer (the item was published once more, by itself or with a parent, which sends no webhook of
-its own): the item as it is now tells these apart. This module must not know how often it is asked,
-and sends nothing.
+its own): the item as it is now tells these apart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Amplience's answers as our values: the border where its JSON is checked.
 
-What is needed must be there; anything else may be missing, null or new. This module must not know
-which call brought an answer.
+What is needed must be there; anything else may be missing, null or new.
 """
 
 from __future__ import annotations

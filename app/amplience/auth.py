@@ -1,7 +1,4 @@
-"""Who we are to Amplience: a token for each call, asked for as rarely as can be.
-
-This module must not know what the token is used for.
-"""
+"""Who we are to Amplience: a token for each call, asked for as rarely as can be."""
 
 # authlib and requests-oauthlib were considered and left out: neither asks for a token once for
 # many threads (each thread that meets an old token fetches its own), and their sessions are not

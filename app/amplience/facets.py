@@ -1,9 +1,9 @@
 """Searching a hub's content items by facets, with the Management API.
 
 It searches an index: what was changed a moment ago may be found as it was, or not at all, and a
-result has no body. Read an item again before acting on it. This module must not know what the
-items are wanted for. Source of all shapes: https://github.com/amplience/dc-management-sdk-js
-(`Facets.ts`).
+result has no body. Read an item again before acting on it.
+
+Source of all shapes: https://github.com/amplience/dc-management-sdk-js (`Facets.ts`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What can be asked of Content Delivery 2's filter, checked before it is.
 
 Source of the rules: https://amplience.com/docs/development/contentdelivery/filterandsort.html and
-https://amplience.com/developers/docs/apis/limits. This module must not know how it is asked.
+https://amplience.com/developers/docs/apis/limits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The one seam to Amplience: a call is built, performed and its answer read, each apart.
 
 Only `AmplienceHttp.perform` does I/O; the rest is pure. What `requests` raises, and every status
-that is not a success, leaves here as an error of `app.errors`. This module must not know what the
-calls are for, and it never tries again: waiting is the queue's work.
+that is not a success, leaves here as an error of `app.errors`.
+Nothing is tried again here: waiting is the queue's work.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Content Delivery 2 takes 12 items in one call, and jobs ask for one each. The first thread that
 asks opens a group, waits a moment for others, and makes the call for all of them. Room that is left
-goes to those who come next, if the caller can name them. This module must not know what the content
-is for, and it is no cache: what was loaded ahead is for one caller, once, and soon.
+goes to those who come next, if the caller can name them. It is no
+cache: what was loaded ahead is for one caller, once, and soon.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The one way to the Management API: paths, pages and the token.
 
 Paths are built from ids, never taken from links: a link may hold another host, and a webhook's
-links are whatever its sender wrote. This module must not know what a call is for, and repeats one
-only once: after a token that was not accepted.
+links are whatever its sender wrote. A call is repeated only once: after a token that was refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keeps the threads of one process to a rate of calls, by short waits.
 
 For a limit that is high and forgiving only: a thread waits in it, so what it takes longer to come
-by belongs into the queue. This module must not know what is called.
+by belongs into the queue.
 """
 
 from __future__ import annotations

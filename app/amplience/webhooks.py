@@ -1,7 +1,6 @@
 """The webhooks of a hub, as the Management API keeps them.
 
-This module must not know which webhook is ours. Source of all shapes:
-https://github.com/amplience/dc-management-sdk-js (`Webhook.ts`).
+Source of all shapes: https://github.com/amplience/dc-management-sdk-js (`Webhook.ts`).
 """
 
 from __future__ import annotations

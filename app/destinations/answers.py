@@ -1,7 +1,4 @@
-"""What a destination answers, and what it means. Pure.
-
-This module must not know how anything is sent, or when it will be tried again.
-"""
+"""What a destination answers, and what it means. Pure."""
 
 from __future__ import annotations
 

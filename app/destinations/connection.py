@@ -3,8 +3,6 @@
 A destination's address is chosen by configuration and its name is resolved by somebody else's
 DNS, so the check is made on the addresses that the name has at the moment of connecting, and one of
 exactly these is dialled: a name that changes in between gains nothing.
-
-This module must not know what is sent.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It is urllib3 alone, which `requests` is made of, because what `requests` does around a call costs
 more than the call: there are no cookies, redirects, hooks or proxies to mind. Addresses are read as
-`requests` reads them. This module must not know what a status means.
+`requests` reads them.
 """
 
 from __future__ import annotations

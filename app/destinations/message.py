@@ -1,7 +1,4 @@
-"""What a destination is sent: our envelope as bytes. Pure.
-
-This module must not know where content comes from; it takes plain values.
-"""
+"""What a destination is sent: our envelope as bytes. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What one request to a destination looks like: its templates filled with a message. Pure.
 
 The kept message is always our envelope, so the same message and settings make the same request at
-every attempt. This module must not know how a request is sent or signed.
+every attempt.
 """
 
 from __future__ import annotations

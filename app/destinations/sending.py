@@ -2,7 +2,7 @@
 
 What urllib3 raises, and every status that is not a success, leaves here as an error of
 `app.errors`. Nothing that may be secret is in it: an address can be a secret as a whole (build
-hooks, chat webhooks), and so can every header. This module must not know when to try again.
+hooks, chat webhooks), and so can every header.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The headers that prove who sent a message: Standard Webhooks (https://www.standardwebhooks.com).
 
-Pure: the time is handed in. This module must not know where a message goes.
+Pure: the time is handed in.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 gunicorn, SQLAlchemy and Alembic log through the standard library's root logger, and are rendered
 and masked there as our own lines are, which do without it: a record of the library costs more than
-all else that becomes of a line. This module must not know what is being logged.
+all else that becomes of a line.
 """
 
 from __future__ import annotations

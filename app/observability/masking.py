@@ -1,8 +1,7 @@
 """Takes secrets out of what is about to leave the process: a log line, an error report.
 
 Two nets, because neither is enough alone: the values that are known to be secret, wherever they
-turn up, and the names and forms that secrets go by. This module must not know where its input came
-from or where it goes.
+turn up, and the names and forms that secrets go by.
 """
 
 from __future__ import annotations

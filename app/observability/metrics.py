@@ -1,8 +1,7 @@
 """What is counted in a process, for Prometheus: webhooks. What concerns jobs is in the ledger.
 
 Each label value must come from code (a reason slug, an action, a state), never from input: every
-new value is a new time series that lives as long as the process. This module must not know who
-counts, or how the numbers are served.
+new value is a new time series that lives as long as the process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""From the bytes at the border to our own types, with marshmallow.
-
-It must not know HTTP, the database, or what is done with an event.
-"""
+"""From the bytes at the border to our own types, with marshmallow."""
 
 from app.schemas.webhooks import load_event
 

@@ -1,7 +1,4 @@
-"""JSON without its traps: what cannot be kept, compared or searched safely is refused by name.
-
-It must not know what the JSON is about.
-"""
+"""JSON without its traps: what cannot be kept, compared or searched safely is refused by name."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One marshmallow schema per webhook event name, and the one way in: `load_event`.
 
-It must not know who signed the body or which rule wants the event. Only what a job cannot do
-without is required (https://amplience.com/developers/docs/integrations/webhooks/payloads/): the
-event's `id` and `name`, and the id of what it is about. The rest may be missing, null or new.
+Only what a job cannot do without is required
+(https://amplience.com/developers/docs/integrations/webhooks/payloads/): the event's `id` and
+`name`, and the id of what it is about. The rest may be missing, null or new.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Who may operate the service: one token, compared in constant time, with wrong tries slowed down.
-
-This module must not know what is behind the gate.
-"""
+"""Who may operate the service: one token, compared in constant time, wrong tries slowed down."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 gunicorn reads the module's names as its settings
 (https://docs.gunicorn.org/en/stable/settings.html); what is not named here keeps its default, such
-as the limits on a request's line and headers. This module must not know any route.
+as the limits on a request's line and headers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Adds headers to answers around Flask, whose own hooks cost several times as much.
 
 So no answer goes without those that say that it is not to be kept, and is nothing but what it says
-it is. This module must not know any route.
+it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What every page for people says to the browser: load nothing from elsewhere, be framed nowhere.
-
-It must not know what is on a page.
-"""
+"""What every page tells the browser: load nothing from elsewhere, be framed nowhere."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A caller, or a router in front of us, may bring one along as `X-Request-ID`; one that is no plain
 word is not taken over, because it goes into logs. A trace that the caller is in is taken over the
 same way (https://www.w3.org/TR/trace-context-1/). This is done around Flask, whose own hooks would
-cost the door several times as much. This module must not know any route.
+cost the door several times as much.
 """
 
 from __future__ import annotations

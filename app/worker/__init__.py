@@ -1,7 +1,4 @@
-"""The worker: claims jobs, runs their actions, records the outcomes, beats, takes over.
-
-It must not know what an action does.
-"""
+"""The worker: claims jobs, runs their actions, records the outcomes, beats, takes over."""
 
 from app.worker.loop import Chore, Worker, WorkerOptions
 from app.worker.running import Runner

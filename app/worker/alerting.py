@@ -2,7 +2,7 @@
 
 Workers and web processes both do it, so that it is found out from outside the thing that broke.
 Alerts are sent as jobs by the workers; where none lives, the web sends them itself, because the
-news that no worker lives must not wait for one. This module must not know how a thing is found.
+news that no worker lives must not wait for one.
 """
 
 from __future__ import annotations

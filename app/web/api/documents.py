@@ -1,7 +1,7 @@
 """The OpenAPI document, and a page for people that is made of it on the server.
 
 They tell what the API can do, nothing of what is in it, so they need no token: a browser could not
-send one. This module must not know what an operation does.
+send one.
 """
 
 from __future__ import annotations

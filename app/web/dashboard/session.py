@@ -1,8 +1,7 @@
 """Who looks at the dashboard: the signed session cookie, and what proves that a form is ours.
 
 The cookie is signed with a key that comes from the admin token: every process makes the same one,
-and a new token ends all sessions. Nothing is kept on the server. This module must not know any
-page.
+and a new token ends all sessions. Nothing is kept on the server.
 """
 
 from __future__ import annotations
