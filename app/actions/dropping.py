@@ -18,7 +18,7 @@ from app.destinations.message import ItemFacts, Message, Origin, content_deleted
 from app.errors import NotFound
 from app.events import ContentItem
 from app.queue import Job
-from app.queue.coalescing import DELETED
+from app.queue.coalescing import is_deletion
 from app.retry import Failed, Outcome, Skipped, Succeeded, Superseded
 
 
@@ -37,7 +37,7 @@ class ForwardOrDrop:
 
     def run(self, attempt: Attempt, destination: Destination) -> Outcome:
         """Run the one that the job is for."""
-        is_gone = attempt.job.args.get("kind") == DELETED
+        is_gone = is_deletion(attempt.job.args)
         return (self._drop if is_gone else self._forward).run(attempt, destination)
 
 

@@ -34,7 +34,7 @@ from app.destinations.message import ItemFacts, Message, Origin, Published, cont
 from app.destinations.sending import Answer
 from app.errors import NotFound, StorageUnavailable
 from app.queue import Job
-from app.queue.coalescing import DELETED
+from app.queue.coalescing import is_deletion
 from app.retry import Failed, LookAgain, Outcome, Skipped, Succeeded, Superseded
 
 _log = structlog.get_logger(__name__)
@@ -230,7 +230,7 @@ def _pull(source: ContentSource, attempt: Attempt) -> DeliveredContent | None:
             (number, args["item_id"])
             for number, args in due
             # A job that says an item is gone pulls nothing.
-            if args.get("kind") != DELETED and _parameters(args) == parameters
+            if not is_deletion(args) and _parameters(args) == parameters
         ]
 
     try:

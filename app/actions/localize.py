@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.actions.absence import looks_for, not_there
 from app.actions.attempt import Attempt
+from app.actions.confirmation import ConfirmationTiming, not_there
 from app.errors import AmplienceError, NotFound, Refused, VersionConflict
 from app.events import ContentItem
 from app.retry import Failed, LookAgain, Outcome, Skipped, Succeeded
@@ -45,25 +45,6 @@ class LocalizingClient(Protocol):
         locales: Sequence[str],
         replicate_folder_structure: bool = False,
     ) -> None: ...
-
-
-@dataclass(frozen=True)
-class LocalizeTiming:
-    """How patient the action is, in seconds.
-
-    `looks` are the pauses between looks for requested variants (the last one repeats) and
-    `confirm_within` their end. `appear_within` is how long a new item may answer 404.
-    `repeat_after` is how long a request of unknown fate is waited for before it is made again.
-    """
-
-    looks: tuple[float, ...] = (0.5, 1, 2, 4, 8, 15, 30, 60)
-    confirm_within: float = 900.0
-    appear_within: float = 120.0
-    repeat_after: float = 30.0
-
-    def pause(self, looks: int) -> float:
-        """The pause after the given number of looks."""
-        return self.looks[min(looks, len(self.looks) - 1)]
 
 
 @dataclass(frozen=True)
@@ -134,12 +115,12 @@ class Localize:
         clients: Mapping[str, LocalizingClient],
         hub_ids: Mapping[str, str | None],
         clock: Callable[[], float],
-        timing: LocalizeTiming | None = None,
+        timing: ConfirmationTiming | None = None,
     ) -> None:
         self._clients = clients
         self._hub_ids = hub_ids
         self._clock = clock
-        self._timing = timing or LocalizeTiming()
+        self._timing = timing or ConfirmationTiming()
 
     def run(self, attempt: Attempt) -> Outcome:
         """Request what is missing, or look whether what was requested is there."""
@@ -152,13 +133,7 @@ class Localize:
         try:
             return self._rounds(attempt, hub)
         except NotFound as error:
-            return not_there(
-                attempt.job,
-                error,
-                now=self._clock(),
-                patience=self._timing.appear_within,
-                pause=self._timing.pause(looks_for(attempt.job)),
-            )
+            return not_there(attempt.job, error, timing=self._timing, now=self._clock())
 
     def _rounds(self, attempt: Attempt, hub: _Hub) -> Outcome:
         refused: Refused | VersionConflict | None = None

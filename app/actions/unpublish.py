@@ -11,11 +11,10 @@ https://amplience.com/developers/docs/release-notes/2024/unpublish-content
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.actions.absence import looks_for, not_there
 from app.actions.attempt import Attempt
+from app.actions.confirmation import ConfirmationTiming, not_there
 from app.amplience.publishing import PUBLISHED
 from app.errors import AmplienceError, NotFound, Refused, Unauthorized
 from app.events import ContentItem
@@ -39,25 +38,6 @@ class UnpublishingClient(Protocol):
     def unpublish(self, item_id: str) -> None: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class UnpublishTiming:
-    """How patient the action is, in seconds.
-
-    `looks` are the pauses between looks for the item to be unpublished (the last one repeats) and
-    `confirm_within` their end. `appear_within` is how long the item may answer 404. `repeat_after`
-    is how long a call of unknown fate is waited for before it is made again.
-    """
-
-    looks: tuple[float, ...] = (0.5, 1, 2, 4, 8, 15, 30, 60)
-    confirm_within: float = 900.0
-    appear_within: float = 120.0
-    repeat_after: float = 30.0
-
-    def pause(self, looks: int) -> float:
-        """The pause after the given number of looks."""
-        return self.looks[min(looks, len(self.looks) - 1)]
-
-
 class Unpublish:
     """The action `unpublish`, for all hubs; `clients` by our hub keys.
 
@@ -71,13 +51,13 @@ class Unpublish:
         per_minute: int,
         clock: Callable[[], float],
         spread: Callable[[], float],
-        timing: UnpublishTiming | None = None,
+        timing: ConfirmationTiming | None = None,
     ) -> None:
         self._clients = clients
         self._per_minute = per_minute
         self._clock = clock
         self._spread = spread
-        self._timing = timing or UnpublishTiming()
+        self._timing = timing or ConfirmationTiming()
 
     def run(self, attempt: Attempt) -> Outcome:
         """Ask for what is missing, or look whether what was asked for is done."""
@@ -88,13 +68,7 @@ class Unpublish:
         try:
             return self._run(attempt, client)
         except NotFound as error:
-            return not_there(
-                attempt.job,
-                error,
-                now=self._clock(),
-                patience=self._timing.appear_within,
-                pause=self._timing.pause(looks_for(attempt.job)),
-            )
+            return not_there(attempt.job, error, timing=self._timing, now=self._clock())
 
     def _run(self, attempt: Attempt, client: UnpublishingClient) -> Outcome:
         item = client.content_item(attempt.job.args["item_id"])

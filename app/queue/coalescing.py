@@ -48,15 +48,23 @@ def makes_pointless(newer: FromClause, older: FromClause) -> ColumnElement[bool]
     every rule. A publish does not replace a deletion that waits: its content may turn out to be
     unpublished again, and the deletion reads the item again before it is sent.
     """
-    is_newer = or_(
-        newer.c.version > older.c.version,
-        and_(newer.c.version == older.c.version, newer.c.id > older.c.id),
-    )
-    same_message = and_(newer.c.rule == older.c.rule, not_(_is_deletion(older)))
-    return and_(newest_wins(newer), is_newer, or_(_is_deletion(newer), same_message))
+    is_newer = comes_after(newer, older.c.version, older.c.id)
+    same_message = and_(newer.c.rule == older.c.rule, not_(_tells_deletion(older)))
+    return and_(newest_wins(newer), is_newer, or_(_tells_deletion(newer), same_message))
 
 
-def _is_deletion(job: FromClause) -> ColumnElement[bool]:
+def comes_after(job: FromClause, version: Any, identifier: Any) -> ColumnElement[bool]:
+    """The condition that a job is newer than one of this version and id."""
+    is_later = and_(job.c.version == version, job.c.id > identifier)
+    return or_(job.c.version > version, is_later)
+
+
+def is_deletion(args: Mapping[str, Any]) -> bool:
+    """Whether a job with these arguments tells a destination that an item is gone."""
+    return args.get("kind") == DELETED
+
+
+def _tells_deletion(job: FromClause) -> ColumnElement[bool]:
     kind = job.c.args.op("->>", return_type=Text())(literal_column("'kind'"))
     return func.coalesce(kind, "") == DELETED
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, null, or_, select, update
+from sqlalchemy import Connection, Row, null, select, update
 
 from app.db.json_rows import document_text
 from app.db.tables import in_state, jobs, now_ms
 from app.events import storable
-from app.queue.coalescing import DELETED, supersede_older
+from app.queue.coalescing import comes_after, is_deletion, supersede_older
 from app.queue.ingest import add_jobs
 from app.queue.job import Job
 from app.retry import FollowUp
@@ -76,6 +76,7 @@ def resend_newest(connection: Connection, job: Job) -> int | None:
     something newer waits and is sent anyway.
     """
     again = None
+    now = connection.execute(select(now_ms())).scalar_one()
     for row in reversed(_overwritten(_newer_of_key(connection, job), job)):
         plan = Plan(
             rule=row.rule,
@@ -86,7 +87,6 @@ def resend_newest(connection: Connection, job: Job) -> int | None:
             version=row.version,
             args=row.args,
         )
-        now = connection.execute(select(now_ms())).scalar_one()
         [again] = add_jobs(connection, [plan], hub=row.hub, event_row=row.event, now=now)
         connection.execute(update(jobs).where(jobs.c.id == again).values(replay_of=row.id))
     return again
@@ -98,25 +98,18 @@ def _overwritten(newer: Sequence[Row[Any]], job: Job) -> list[Row[Any]]:
     Each rule sends a message of its own: a publish overwrites that of its rule, a deletion those of
     all rules. What is newest and waits is sent anyway.
     """
-    rules = [job.rule] if not _is_deletion(job.args) else [row.rule for row in newer]
+    rules = [job.rule] if not is_deletion(job.args) else [row.rule for row in newer]
     newest = (
-        next((row for row in newer if row.rule == rule or _is_deletion(row.args)), None)
+        next((row for row in newer if row.rule == rule or is_deletion(row.args)), None)
         for rule in dict.fromkeys(rules)
     )
     chosen = {row.id for row in newest if row is not None and row.state != "waiting"}
     return [row for row in newer if row.id in chosen]
 
 
-def _is_deletion(args: Mapping[str, Any]) -> bool:
-    return args.get("kind") == DELETED
-
-
 def _newer_of_key(connection: Connection, job: Job) -> list[Row[Any]]:
     """Find the jobs of the key that are newer than this one and were, or will be, sent."""
-    newer = (
-        jobs.c.key == job.key,
-        or_(jobs.c.version > job.version, (jobs.c.version == job.version) & (jobs.c.id > job.id)),
-    )
+    newer = jobs.c.key == job.key, comes_after(jobs, job.version, job.id)
     its_event = select(jobs.c.event).where(jobs.c.id == job.id).scalar_subquery()
     active = in_state(jobs, "waiting", "running")
     # The index of ended jobs by target, state and event: only what came since is looked through.

@@ -119,7 +119,7 @@ def job_row(plan: Plan, *, hub: str, event_row: int, now: int) -> _Row:
     """A new job as a row."""
     row = _job_row(plan, hub)
     delay = row.pop("delay")
-    # An event that does not say when the content changed counts as of now.
+    # It is as new as its arrival, unless the plan says otherwise.
     row["version"] = row["version"] or now
     return {**row, "event": event_row, "run_at": now + delay, "created_at": now}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.actions.localize import Localize, LocalizeTiming, choose_targets
+from app.actions.confirmation import ConfirmationTiming
+from app.actions.localize import Localize, choose_targets
 from app.errors import (
     AmplienceError,
     NotFound,
@@ -192,7 +193,7 @@ def test_request_that_got_lost_is_repeated_only_after_looking_for_a_while() -> N
     waited = sum(o.after for o in outcomes[:-1] if isinstance(o, LookAgain))
     assert isinstance(outcomes[-1], Succeeded)
     assert len(amplience.requests) == 2
-    assert waited >= LocalizeTiming().repeat_after
+    assert waited >= ConfirmationTiming().repeat_after
 
 
 def test_attempt_that_died_in_the_request_is_followed_by_a_look_not_a_request() -> None:
